@@ -1,0 +1,1 @@
+"""myscheduler: a distributed task scheduler for Python."""

@@ -1,0 +1,1 @@
+"""The vocabulary everybody shares: keys, ids, errors, references, units, limits, credentials."""

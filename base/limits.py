@@ -1,0 +1,27 @@
+"""Hard limits, each with its reason. They bound what a peer can make us hold, not what users may compute."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+#: A key is a name, not data.
+KEY_BYTES_MAX = 4 * KIB
+#: Pickled arguments and results up to this size travel inside the control stream; larger ones as raw buffers behind it.
+INLINE_BYTES_MAX = 16 * KIB
+#: Rows per message: with INLINE_BYTES_MAX it keeps the usual message below 8 MiB and lets the peer start early.
+ROWS_PER_MESSAGE_MAX = 512
+#: The msgpack part of one frame. A fan-in of 100,000 inputs needs about 5 MiB.
+CONTROL_BYTES_MAX = 64 * MIB
+#: Buffers that may follow one control part.
+BUFFERS_PER_FRAME_MAX = 65_536
+#: One raw buffer; memory is only touched as bytes arrive.
+BUFFER_BYTES_MAX = 64 * KIB * MIB
+#: Text made from an exception on the worker.
+TRACEBACK_CHARS_MAX = 64 * KIB
+#: Names of workers, functions, types.
+NAME_CHARS_MAX = 256
+#: Seconds for the whole handshake, from accept to proof.
+HANDSHAKE_TIMEOUT_S = 5.0
+#: Connections that have not proved themselves yet, in all.
+UNAUTHENTICATED_MAX = 64
