@@ -235,21 +235,12 @@ def _read_private(path: str) -> dict[str, Any]:
         if error.errno == errno.ELOOP:
             raise AuthenticationError(f"scheduler file {path} is a symbolic link; name the file itself") from None
         raise AuthenticationError(f"cannot read scheduler file {path}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise AuthenticationError(f"scheduler file {path} is no regular file")
-        if status.st_uid != os.geteuid():
-            raise AuthenticationError(
-                f"scheduler file {path} belongs to user {status.st_uid}, not to you (user {os.geteuid()}): whoever can "
-                f"write it decides which cluster runs code in your name; copy it and own the copy"
-            )
-        if status.st_mode & 0o077:
-            raise AuthenticationError(
-                f"scheduler file {path} has mode {stat.S_IMODE(status.st_mode):04o}: others may have read its secrets; "
-                f"start the cluster again with new ones, or if you know better: chmod 600 {path}"
-            )
-        data = file.read(FILE_BYTES_MAX + 1)
+    try:
+        _check_private(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
     try:
         content = json.loads(data) if len(data) <= FILE_BYTES_MAX else None
     except ValueError:
@@ -257,6 +248,21 @@ def _read_private(path: str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("myscheduler") != 1:
         raise AuthenticationError(f"{path} is no scheduler file of this version of myscheduler")
     return content
+
+
+def _check_private(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise AuthenticationError(f"scheduler file {path} is no regular file")
+    if status.st_uid != os.geteuid():
+        raise AuthenticationError(
+            f"scheduler file {path} belongs to user {status.st_uid}, not to you (user {os.geteuid()}): whoever can "
+            f"write it decides which cluster runs code in your name; copy it and own the copy"
+        )
+    if status.st_mode & 0o077:
+        raise AuthenticationError(
+            f"scheduler file {path} has mode {stat.S_IMODE(status.st_mode):04o}: others may have read its secrets; "
+            f"start the cluster again with new ones, or if you know better: chmod 600 {path}"
+        )
 
 
 def _parse(path: str, content: dict[str, Any]) -> SchedulerFile:
