@@ -1,0 +1,73 @@
+# One word per task. Needs Python 3.11+ and make; everything else goes into a virtual environment:
+# the active one, or .venv, which is created here.
+
+PYTHON ?= python3
+EXTRAS ?= test
+VENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.myscheduler-$(EXTRAS)
+PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
+# The package lies at the root, so its name is that of this link, not of the checkout's folder.
+LINK := .mypy_cache/path
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check style format types imports tidy pytest bench wheel docs compose-config clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+venv: $(INSTALLED)  ## Create .venv (or use the active one) and install the project into it, editable
+
+$(INSTALLED): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; name another: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $$($(PYTHON) --version) is too old, 3.11 is needed; name another: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }; }
+	@echo "installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(INSTALLED)  ## Start a cluster on this machine and let it read the standard library
+	@$(BIN)/python examples/demo.py
+
+test: style types imports pytest  ## Everything that must pass: check, then all tests
+
+check: style types imports tidy  ## What needs no running: style, types, import directions, tidiness
+
+style: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED)
+	@mkdir -p $(LINK) && ln -sfn ../.. $(LINK)/myscheduler
+	@echo "mypy: the package, tests, benchmarks and examples"
+	@MYPYPATH=$(LINK) $(BIN)/mypy --explicit-package-bases $(addprefix $(LINK)/myscheduler/,__init__.py $(PACKAGES)) \
+		$$(find tests benchmarks examples -name '*.py')
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports --cache-dir .import_linter_cache
+
+tidy: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/tidy
+
+pytest: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
+	$(BIN)/python -m benchmarks.compare
+
+wheel: $(INSTALLED)  ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m build --outdir dist
+
+compose-config: $(INSTALLED)  ## Validate docker-compose.yml; needs no engine
+	$(BIN)/python -m pytest -q tests/packaging/test_compose.py
+
+clean:  ## Remove what was built; .venv stays
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
