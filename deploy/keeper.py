@@ -1,0 +1,136 @@
+"""Keeps one child process running: a worker or the dashboard that dies is started again, within reason."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from .exits import CLOSED, PERMANENT
+from .process import GRACE_S, ChildProcess, describe_exit
+
+logger = logging.getLogger(__name__)
+
+#: A child that ran this long was well; its end starts a new count of failures.
+STABLE_S: Final = 30.0
+#: Failures in a row after which a child is given up, before the first time it was ready and after.
+FAILURES_MAX_STARTING: Final = 3
+FAILURES_MAX: Final = 20
+#: The first replacement starts at once; later ones after a pause that doubles up to the longest.
+PAUSE_S: Final = 0.25
+PAUSE_MAX_S: Final = 10.0
+
+
+class Keeper:
+    """One place that is to be filled by a running process.
+
+    Parameters
+    ----------
+    name : str
+        What the process is, for the log: ``"worker 3"``.
+    spawn : callable
+        Starts the process.
+    on_ended : callable, optional
+        Called with this keeper and a reason, once, when no process will run here any more though nobody called
+        ``stop``: it closed as asked by the scheduler, or was given up.
+
+    Notes
+    -----
+    Belongs to the running loop; ``start`` and all else are called there.
+    """
+
+    def __init__(
+        self, name: str, spawn: Callable[[], ChildProcess], on_ended: Callable[[Keeper, str], None] | None = None
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self.ready = False
+        self.failure: str | None = None
+        self._spawn = spawn
+        self._on_ended = on_ended
+        self._process: ChildProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, or None while no process runs."""
+        process = self._process
+        return None if process is None or process.returncode is not None else process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How the last process ended; None while it runs."""
+        return None if self._process is None else self._process.returncode
+
+    def start(self) -> None:
+        """Start the process and watch it."""
+        self._process = self._spawn()
+        self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"keep {self.name}")
+
+    async def stop(self, grace: float = GRACE_S) -> None:
+        """End the process for good: SIGTERM, and SIGKILL after ``grace`` seconds."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self._process is not None:
+            await self._process.stop(grace)
+
+    def stop_now(self) -> None:
+        """``stop`` for when the loop does not run any more."""
+        if self._process is not None:
+            self._process.stop_now()
+
+    async def wait(self) -> int | None:
+        """Wait until no process runs here any more and none will; how the last one ended."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        return self.returncode
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            process = self._process
+            assert process is not None
+            started = loop.time()
+            code = await process.wait()
+            lasted = loop.time() - started
+            if code == CLOSED:
+                self._end("closed")
+                return
+            failures = 1 if lasted > STABLE_S else failures + 1
+            if code in PERMANENT:
+                self._give_up(process, f"{PERMANENT[code]} ({describe_exit(code)})")
+                return
+            if failures >= (FAILURES_MAX if self.ready else FAILURES_MAX_STARTING):
+                self._give_up(process, f"{describe_exit(code)}, {failures} times in a row")
+                return
+            pause = 0.0 if failures == 1 else min(PAUSE_S * 2 ** (failures - 2), PAUSE_MAX_S)
+            when = f"in {pause:g} s" if pause else "now"
+            logger.warning(
+                "%s (pid %d) %s after %.1f s; another one starts %s%s",
+                *(self.name, process.pid, describe_exit(code), lasted, when, _said(process)),
+            )
+            await asyncio.sleep(pause)
+            self.restarts += 1
+            self._process = self._spawn()
+
+    def _give_up(self, process: ChildProcess, reason: str) -> None:
+        self.failure = f"{self.name} {reason}"
+        logger.error("%s (pid %d) %s; it is not started again%s", self.name, process.pid, reason, _said(process))
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        if self._on_ended is not None:
+            self._on_ended(self, reason)
+
+    def __repr__(self) -> str:
+        return f"<Keeper of {self.name}: {self._process!r}, restarted {self.restarts} times>"
+
+
+def _said(process: ChildProcess) -> str:
+    """The end of what the process wrote, if that was captured: it usually says why it ended."""
+    lines = process.output.strip().splitlines()[-10:]
+    return "".join(f"\n    {line}" for line in lines)

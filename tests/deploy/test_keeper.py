@@ -1,0 +1,144 @@
+"""What a keeper does when its process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from myscheduler.deploy import keeper as keeper_module
+from myscheduler.deploy.exits import CLOSED, REFUSED, UNREACHABLE
+from myscheduler.deploy.keeper import FAILURES_MAX, FAILURES_MAX_STARTING, Keeper
+
+
+class FakeProcess:
+    """A process that ends when the test says so."""
+
+    output = ""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = asyncio.Event()
+
+    def end(self, code: int) -> None:
+        self.returncode = code
+        self._ended.set()
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    async def stop(self, grace: float) -> int:
+        if self.returncode is None:
+            self.end(-15)
+        return await self.wait()
+
+
+class Place:
+    """A keeper, the processes it started, and how it ended."""
+
+    def __init__(self) -> None:
+        self.processes: list[FakeProcess] = []
+        self.ended: list[str] = []
+        self.started = asyncio.Event()
+        self.keeper = Keeper("worker 3", self.spawn, lambda keeper, reason: self.ended.append(reason))  # type: ignore[arg-type, return-value]
+
+    def spawn(self) -> FakeProcess:
+        self.processes.append(FakeProcess(len(self.processes) + 1))
+        self.started.set()
+        return self.processes[-1]
+
+    async def fail(self, code: int, times: int = 1) -> None:
+        """End the process, and wait for the next, ``times`` times."""
+        for _ in range(times):
+            self.started.clear()
+            self.processes[-1].end(code)
+            async with asyncio.timeout(5):
+                await self.started.wait()
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(keeper_module, "PAUSE_S", 0.0)
+    return Place()
+
+
+async def test_replaces_what_died_and_says_so_in_one_line(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.keeper.start()
+    assert place.keeper.pid == 1
+    await place.fail(-9)
+    assert place.keeper.pid == 2
+    assert place.keeper.restarts == 1
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        "worker 3 (pid 1) was killed by SIGKILL (if nobody sent it: by the kernel, out of memory) after 0.0 s; "
+        "another one starts now"
+    )
+    await place.keeper.stop()
+
+
+async def test_says_the_last_of_what_the_process_said(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.keeper.start()
+    place.processes[0].output = "Traceback ...\nImportError: no\n"
+    await place.fail(1)
+    assert caplog.records[0].getMessage().endswith("starts now\n    Traceback ...\n    ImportError: no")
+    await place.keeper.stop()
+
+
+async def test_gives_up_what_never_came_up(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.keeper.start()
+    await place.fail(1, FAILURES_MAX_STARTING - 1)
+    place.processes[-1].end(1)
+    assert await place.keeper.wait() == 1
+    assert len(place.processes) == FAILURES_MAX_STARTING
+    assert place.ended == ["exited with code 1, 3 times in a row"]
+    assert place.keeper.failure is not None
+    assert "it is not started again" in caplog.records[-1].getMessage()
+
+
+async def test_is_patient_with_what_was_ready_once(place: Place) -> None:
+    place.keeper.ready = True
+    place.keeper.start()
+    await place.fail(-11, FAILURES_MAX - 1)
+    assert place.ended == []
+    place.processes[-1].end(-11)
+    await place.keeper.wait()
+    assert len(place.processes) == FAILURES_MAX
+
+
+async def test_a_long_life_forgives_earlier_failures(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "STABLE_S", -1.0)
+    place.keeper.start()
+    await place.fail(1, 50)
+    assert place.ended == []
+    await place.keeper.stop()
+
+
+@pytest.mark.parametrize("code", [UNREACHABLE, REFUSED])
+async def test_does_not_repeat_what_cannot_succeed(place: Place, code: int) -> None:
+    place.keeper.start()
+    place.processes[0].end(code)
+    await place.keeper.wait()
+    assert len(place.processes) == 1
+    assert place.ended[0].endswith(f"(exited with code {code})")
+    assert place.keeper.failure is not None
+
+
+async def test_lets_go_what_closed_as_asked(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.keeper.start()
+    place.processes[0].end(CLOSED)
+    await place.keeper.wait()
+    assert place.ended == ["closed"]
+    assert place.keeper.failure is None
+    assert caplog.records == []
+
+
+async def test_stop_ends_the_process_and_the_watch(place: Place) -> None:
+    place.keeper.start()
+    await place.keeper.stop()
+    assert place.processes[0].returncode == -15
+    assert (place.ended, len(place.processes), place.keeper.pid) == ([], 1, None)
