@@ -1,0 +1,176 @@
+"""What a worker's machine is told (events) and what it wants done (instructions). Plain data, nothing else.
+
+Rows are those of ``protocol/messages.py``: they pass through the machine as they came, so a task costs no conversion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ..base.keys import Key
+from ..protocol.messages import Message, Row
+
+#: The reason in a DATA message for a key that its sender does not hold. Any other reason says why it cannot be sent.
+NOT_HELD: Final = "not held here"
+
+#: One run of a task or one copy of data: (key, attempt).
+Copy: TypeAlias = tuple[Key, int]
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Messages from the scheduler, in order."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEnded:
+    """Runs that ended. Their values are in the store already; those the machine does not want come back as ``Drop``.
+
+    ``results`` are rows of RESULTS, ``errors`` rows of ERRORS.
+    """
+
+    results: list[Row]
+    errors: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Seceded:
+    """Runs that left (``True``) or took back (``False``) their thread slot, in order: (key, attempt, left)."""
+
+    moves: list[tuple[Key, int, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """Runs that ``Cancel`` caught in the executor's queue: they will not run and not end."""
+
+    copies: list[Copy]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEnded:
+    """An answered ``Fetch``. The values that came are in the store already.
+
+    ``got`` are rows (key, attempt, nbytes); ``missing`` are keys the peer does not hold; ``failures`` are values that
+    cannot be sent or read: rows (key, exception payload, text, traceback text, wall clock seconds).
+    """
+
+    address: str
+    request: int
+    got: list[tuple[Key, int, int]]
+    missing: list[Key]
+    failures: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """The peer cannot be reached, or its link broke before it answered."""
+
+    address: str
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A client placed data here: rows (key, attempt, nbytes); the values are in the store already."""
+
+    rows: list[tuple[Key, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The link to the scheduler is gone."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline the machine asked for has come."""
+
+
+Event: TypeAlias = (
+    Received | ExecutionEnded | Seceded | NotStarted | FetchEnded | FetchFailed | Stored | Disconnected | Tick
+)
+
+# ---- instructions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """Keep these functions: rows (func_id, payload)."""
+
+    functions: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run these rows of COMPUTE, in this order; all their inputs are in the store."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Take these runs out of the executor's queue; what is taken out is reported by ``NotStarted``.
+
+    With ``running``, interrupt also those that run, where that is possible (coroutines).
+    """
+
+    copies: list[Copy]
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get these copies from a peer; answered by ``FetchEnded`` or ``FetchFailed`` with the same request number."""
+
+    address: str
+    request: int
+    rows: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to the scheduler."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget these copies; a copy of another attempt stays."""
+
+    copies: list[Copy]
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Send these values to the scheduler in DATA messages with this request number."""
+
+    request: int
+    rows: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Send a HEARTBEAT with these counts and what the process measures of itself."""
+
+    executing: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End this life of the worker: ``mode`` is "close", "restart" or "lost"."""
+
+    mode: str
+    reason: str
+
+
+Instruction: TypeAlias = Define | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop

@@ -1,0 +1,242 @@
+"""Which inputs to fetch from whom: one request at a time per peer, bounded in bytes and rows.
+
+Each wanted input stands in the queue of one of its holders: one on this host if there is one, else the one with the
+fewest bytes to send us. When a holder fails, the input moves to the next; when none is left, the tasks that need it
+are given up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ..base.errors import InternalError
+from ..base.keys import Key
+from ..base.limits import MIB, ROWS_PER_MESSAGE_MAX
+from .events import Fetch
+from .state import Task
+
+#: Bytes asked of one peer in one request; a single larger input is asked for alone.
+REQUEST_BYTES_MAX: Final = 64 * MIB
+
+
+class Want:
+    """An input that waiting tasks need and this worker lacks."""
+
+    __slots__ = ("attempt", "failed", "holders", "key", "nbytes", "peer", "tasks")
+
+    def __init__(self, key: Key, attempt: int, nbytes: int, holders: list[str]) -> None:
+        self.key = key
+        self.attempt = attempt
+        self.nbytes = nbytes
+        #: addresses not tried yet
+        self.holders = holders
+        #: addresses tried in vain
+        self.failed: list[str] = []
+        #: who waits, by attempt
+        self.tasks: dict[int, Task] = {}
+        #: in whose queue or request it is
+        self.peer: Peer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Want {self.key!r} attempt {self.attempt} for {len(self.tasks)} tasks>"
+
+
+class Peer:
+    """A worker we are fetching from. It is forgotten when nothing is left to ask of it."""
+
+    __slots__ = ("address", "asked", "load", "queue", "request")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        #: to be asked; entries whose ``peer`` is another one by now are void
+        self.queue: deque[Want] = deque()
+        #: asked for in the request under way
+        self.asked: dict[Key, Want] = {}
+        #: number of the request under way, 0 if none
+        self.request = 0
+        #: bytes queued and asked for
+        self.load = 0
+
+
+class Fetches:
+    """The table of wanted inputs.
+
+    Parameters
+    ----------
+    address : str
+        This worker's own address: holders on its host are preferred.
+    turn : int
+        Where to start among equally good holders; should differ from worker to worker.
+    """
+
+    def __init__(self, address: str, turn: int) -> None:
+        self._host = _host(address)
+        self._turn = turn
+        self._requests = 0
+        self._idle: dict[str, Peer] = {}
+        self.peers: dict[str, Peer] = {}
+        self.wants: dict[Key, Want] = {}
+
+    # ---- what is wanted ---------------------------------------------------------------------------------------------
+
+    def want(self, task: Task, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
+        """Make ``task`` wait for an input. If there is nobody to ask, the want returned has no ``peer``."""
+        want = self.wants.get(key)
+        if want is None or want.attempt < attempt:
+            older, want = want, Want(key, attempt, nbytes, list(addresses))
+            self.wants[key] = want
+            if older is not None:
+                self._unqueue(older)
+                want.tasks = older.tasks
+                for waiting in want.tasks.values():
+                    waiting.missing[key] = want
+            if addresses:
+                self._enqueue(want)
+        self.join(task, want)
+        return want
+
+    def join(self, task: Task, want: Want) -> None:
+        """Make ``task`` wait for an input that is wanted already."""
+        want.tasks[task.attempt] = task
+        task.missing[want.key] = want
+
+    def leave(self, task: Task) -> None:
+        """``task`` needs its inputs no longer."""
+        for want in task.missing.values():
+            del want.tasks[task.attempt]
+            if not want.tasks:
+                self._forget(want)
+        task.missing = {}
+
+    def arrived(self, want: Want) -> list[Task]:
+        """The input is here; returns the tasks that lack nothing any more."""
+        self._forget(want)
+        complete = []
+        for task in want.tasks.values():
+            del task.missing[want.key]
+            if not task.missing:
+                complete.append(task)
+        return complete
+
+    # ---- whom to ask ------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[Fetch]:
+        """The requests to make now: one for each peer that has none under way."""
+        idle, self._idle = self._idle, {}
+        requests = []
+        for peer in idle.values():
+            self._take(peer)
+            if peer.asked:
+                self._requests += 1
+                peer.request = self._requests
+                rows = tuple((want.key, want.attempt) for want in peer.asked.values())
+                requests.append(Fetch(peer.address, peer.request, rows))
+            else:
+                del self.peers[peer.address]
+        return requests
+
+    def _take(self, peer: Peer) -> None:
+        nbytes = 0
+        while peer.queue and len(peer.asked) < ROWS_PER_MESSAGE_MAX:
+            want = peer.queue[0]
+            if want.peer is peer and want.key not in peer.asked:
+                if peer.asked and nbytes + want.nbytes > REQUEST_BYTES_MAX:
+                    return
+                nbytes += want.nbytes
+                peer.asked[want.key] = want
+            peer.queue.popleft()
+
+    def answered(self, address: str, request: int) -> dict[Key, Want]:
+        """The request ended, well or badly. Returns what it asked for; nothing if it is not the one under way.
+
+        What did not arrive is to be passed to ``failed`` by the caller.
+        """
+        peer = self.peers.get(address)
+        if peer is None or peer.request != request:
+            return {}
+        asked, peer.asked = peer.asked, {}
+        peer.request = 0
+        for want in asked.values():
+            peer.load -= want.nbytes
+            if want.peer is peer:
+                want.peer = None
+        self._idle[address] = peer
+        return asked
+
+    def drain(self, address: str) -> list[Want]:
+        """Take everything out of the queue of a peer that cannot be reached."""
+        peer = self.peers.get(address)
+        if peer is None:
+            return []
+        queued = [want for want in peer.queue if want.peer is peer and peer.asked.get(want.key) is not want]
+        for want in queued:
+            self._unqueue(want)
+        peer.queue.clear()
+        return queued
+
+    def failed(self, want: Want, address: str) -> bool:
+        """``address`` did not deliver; returns whether there is another holder to try."""
+        want.failed.append(address)
+        if want.peer is None and want.holders and self.wants.get(want.key) is want:
+            self._enqueue(want)
+        return want.peer is not None
+
+    def _enqueue(self, want: Want) -> None:
+        address = self._choose(want.holders)
+        want.holders.remove(address)
+        peer = self.peers.get(address)
+        if peer is None:
+            peer = self.peers[address] = Peer(address)
+        want.peer = peer
+        peer.queue.append(want)
+        peer.load += want.nbytes
+        if not peer.request:
+            self._idle[address] = peer
+
+    def _choose(self, holders: list[str]) -> str:
+        count = len(holders)
+        if count == 1:
+            return holders[0]
+        self._turn += 1
+
+        def badness(index: int) -> tuple[bool, int, int]:
+            peer = self.peers.get(holders[index])
+            return _host(holders[index]) != self._host, peer.load if peer else 0, (index - self._turn) % count
+
+        return holders[min(range(count), key=badness)]
+
+    def _forget(self, want: Want) -> None:
+        if self.wants.get(want.key) is want:
+            del self.wants[want.key]
+        self._unqueue(want)
+
+    def _unqueue(self, want: Want) -> None:
+        """Void its place in a queue; what is being asked for stays so until it is answered."""
+        peer = want.peer
+        if peer is not None:
+            want.peer = None
+            if peer.asked.get(want.key) is not want:
+                peer.load -= want.nbytes
+
+    # ---- for tests --------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Recompute what is derived; raise InternalError where it differs."""
+        for key, want in self.wants.items():
+            peer = want.peer
+            if want.key != key or not want.tasks or peer is None or self.peers.get(peer.address) is not peer:
+                raise InternalError(f"{want!r} is wanted of nobody or by nobody")
+            if want not in peer.queue and peer.asked.get(key) is not want:
+                raise InternalError(f"{want!r} is in no queue of {peer.address}")
+        for peer in self.peers.values():
+            queued = [w for w in peer.queue if w.peer is peer and peer.asked.get(w.key) is not w]
+            if peer.load != sum(w.nbytes for w in (*queued, *peer.asked.values())):
+                raise InternalError(f"load of {peer.address} is {peer.load}")
+            if bool(peer.request) != bool(peer.asked) or (not peer.request and peer.address not in self._idle):
+                raise InternalError(f"{peer.address} is neither asked nor about to be")
+
+
+def _host(address: str) -> str:
+    """The part of an address that two workers of one host share."""
+    return address.rpartition(":")[0]

@@ -1,0 +1,427 @@
+"""The worker's machine: which tasks wait, which are ready, which run, and which data is here.
+
+``WorkerMachine.handle`` is the only way to change it. It sees keys, attempts, sizes and places; payloads pass through
+unread inside their rows. One rule settles all races: an attempt is an object of its own, and an answer about an attempt
+that is not the current one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from ..base.errors import ProtocolError
+from ..base.keys import Key
+from ..protocol import messages as m
+from ..protocol.messages import Message, Row, in_slices
+from .check import check
+from .events import (
+    Beat,
+    Cancel,
+    Copy,
+    Define,
+    Disconnected,
+    Drop,
+    Event,
+    Execute,
+    ExecutionEnded,
+    FetchEnded,
+    FetchFailed,
+    Instruction,
+    NotStarted,
+    Received,
+    Seceded,
+    Send,
+    Serve,
+    Stop,
+    Stored,
+    Tick,
+)
+from .fetching import Fetches, Want
+from .state import Task, TaskIndex, TaskState
+
+_WAITING: Final = TaskState.WAITING
+_READY: Final = TaskState.READY
+_RUNNING: Final = TaskState.RUNNING
+_SECEDED: Final = TaskState.SECEDED
+_GONE: Final = TaskState.GONE
+
+#: The order in which the rows of one batch are told to the scheduler: a copy before the run that ended because of it.
+_REPORTS: Final = (m.SECEDED, m.RECALLED, m.REPLICAS, m.RESULTS, m.ERRORS, m.UNFETCHED)
+
+
+def _report(op: int, rows: tuple[Row, ...]) -> Message:
+    return (op, rows)
+
+
+class WorkerMachine:
+    """The state of one life of a worker.
+
+    Parameters
+    ----------
+    incarnation : str
+        16 hexadecimal digits; only decides which of several equally good peers is asked first.
+    nthreads : int
+        Thread slots of the executor.
+    address : str
+        The worker's own data address; holders on the same host are preferred.
+
+    Examples
+    --------
+    >>> machine = WorkerMachine("00000000000000a1", nthreads=1)
+    >>> row = ("x", 1, b"f", b"payload", 0, (), (), 0)
+    >>> machine.handle(0.0, Received(((m.COMPUTE, (), (row,)),)))
+    [Execute(rows=[('x', 1, b'f', b'payload', 0, (), (), 0)])]
+    >>> machine.handle(0.1, ExecutionEnded([("x", 1, 28, "int", None, 0, 0.0, 0.1)], []))
+    [Send(message=(50, (('x', 1, 28, 'int', None, 0, 0.0, 0.1),)))]
+    >>> machine.data
+    {'x': (1, 28)}
+    """
+
+    def __init__(self, incarnation: str, nthreads: int, address: str = "") -> None:
+        self.incarnation = incarnation
+        self.address = address
+        #: current tasks by key
+        self.tasks: dict[Key, Task] = {}
+        #: what the executor holds, by attempt; also those that were freed or superseded meanwhile
+        self.runs: dict[int, Task] = {}
+        #: copies held here: (attempt, bytes). Attempts grow, so a higher one is newer and replaces a lower one
+        self.data: dict[Key, tuple[int, int]] = {}
+        self.heartbeat_s = 0.0
+        self._deadline: float | None = None
+        self.fetches = Fetches(address, int(incarnation, 16))
+        self.index = TaskIndex(nthreads)
+        self._out: list[Instruction] = []
+        self._reports: dict[int, list[Row]] = {op: [] for op in _REPORTS}
+        self._events: dict[type, Callable[[float, Any], None]] = {
+            Received: self._received,
+            ExecutionEnded: self._execution_ended,
+            Seceded: self._seceded,
+            NotStarted: self._not_started,
+            FetchEnded: self._fetch_ended,
+            FetchFailed: self._fetch_failed,
+            Stored: self._stored,
+            Disconnected: self._disconnected,
+            Tick: self._tick,
+        }
+        self._messages: dict[int, Callable[[float, Message], None]] = {
+            m.WELCOME: self._welcome,
+            m.COMPUTE: self._compute,
+            m.RECALL: self._recall,
+            m.FREE: self._free,
+            m.GATHER: self._gather,
+            m.STOP: self._stop,
+            m.GOODBYE: self._goodbye,
+        }
+
+    # ---- from outside -----------------------------------------------------------------------------------------------
+
+    def handle(self, now: float, event: Event) -> list[Instruction]:
+        """Take in one event and say what is to be done, in order.
+
+        Parameters
+        ----------
+        now : float
+            Seconds on a clock that never goes back.
+        event : Event
+            What happened.
+
+        Returns
+        -------
+        list of Instruction
+        """
+        self._events[type(event)](now, event)
+        self._feed()
+        self._out += self.fetches.plan()
+        for op, rows in self._reports.items():
+            if rows:
+                self._out += map(Send, in_slices(rows, partial(_report, op)))
+                rows.clear()
+        out, self._out = self._out, []
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When to call ``handle(now, Tick())`` at the latest."""
+        return self._deadline
+
+    @property
+    def waiting(self) -> int:
+        """Tasks whose inputs are on their way."""
+        return self.index.counts[_WAITING]
+
+    @property
+    def ready(self) -> int:
+        """Tasks that could run if a thread were free."""
+        return self.index.counts[_READY]
+
+    @property
+    def executing(self) -> int:
+        """Tasks handed to the executor, those without a thread slot included."""
+        return len(self.runs)
+
+    # ---- messages ---------------------------------------------------------------------------------------------------
+
+    def _received(self, now: float, event: Received) -> None:
+        handlers = self._messages
+        for message in event.messages:
+            handler = handlers.get(message[0])
+            if handler is None:
+                raise ProtocolError(f"{m.SPECS[message[0]].name} means nothing to a worker")
+            handler(now, message)
+
+    def _welcome(self, now: float, message: Message) -> None:
+        self.heartbeat_s = float(message[1]["heartbeat_s"])
+        self._deadline = now
+
+    def _compute(self, now: float, message: Message) -> None:
+        if message[1]:
+            self._out.append(Define(message[1]))
+        tasks = self.tasks
+        for row in message[2]:
+            task = Task(row)
+            known = tasks.get(task.key)
+            if known is not None:
+                if known.attempt >= task.attempt:
+                    continue
+                self._abandon(known)
+            tasks[task.key] = task
+            if row[5] and not self._have_inputs(task, row[5], row[6]):
+                continue
+            self.index.move(task, _READY)
+
+    def _have_inputs(self, task: Task, deps: tuple[Key, ...], locations: tuple[Row, ...]) -> bool:
+        """Arrange for inputs that are not here; False if the task waits for them or was given up."""
+        data, fetches = self.data, self.fetches
+        hopeless: Want | None = None
+        for key, attempt, nbytes, addresses in locations:
+            held = data.get(key)
+            if held is None or held[0] < attempt:
+                want = fetches.want(task, key, attempt, nbytes, addresses)
+                if want.peer is None:
+                    hopeless = want
+        if fetches.wants:
+            for key in deps:
+                if key not in data and key not in task.missing and key in fetches.wants:
+                    fetches.join(task, fetches.wants[key])
+        if not task.missing:
+            return True
+        self.index.move(task, _WAITING)
+        if hopeless is not None:
+            self._give_up(hopeless)
+        return False
+
+    def _recall(self, now: float, message: Message) -> None:
+        started: list[Copy] = []
+        for copy in message[1]:
+            key, attempt = copy
+            task = self.tasks.get(key)
+            if task is None or task.attempt != attempt:
+                continue
+            if task.state is _RUNNING:
+                started.append(copy)
+            elif task.state is not _SECEDED:
+                self._forget(task)
+                self._reports[m.RECALLED].append(copy)
+        if started:
+            self._out.append(Cancel(started, running=False))
+
+    def _free(self, now: float, message: Message) -> None:
+        drops: list[Copy] = []
+        for copy in message[1]:
+            key, attempt = copy
+            held = self.data.get(key)
+            if held is not None and held[0] == attempt:
+                del self.data[key]
+                drops.append(copy)
+            task = self.tasks.get(key)
+            if task is not None and task.attempt == attempt:
+                self._abandon(task)
+        if drops:
+            self._out.append(Drop(drops))
+
+    def _gather(self, now: float, message: Message) -> None:
+        self._out.append(Serve(message[1], message[2]))
+
+    def _stop(self, now: float, message: Message) -> None:
+        self._out.append(Stop(message[1], message[2]))
+
+    def _goodbye(self, now: float, message: Message) -> None:
+        self._out.append(Stop("lost", f"the scheduler left: {message[1]}"))
+
+    # ---- the executor -----------------------------------------------------------------------------------------------
+
+    def _execution_ended(self, now: float, event: ExecutionEnded) -> None:
+        tasks, data, wants = self.tasks, self.data, self.fetches.wants
+        accepted = self._reports[m.RESULTS]
+        stale: list[Copy] = []
+        for row in event.results:
+            key, attempt, nbytes = row[0], row[1], row[2]
+            task = self.runs.get(attempt)
+            if task is None:
+                stale.append((key, attempt))
+                continue
+            self.index.pace.learn(task.func_id, int(row[7] * 1e9))
+            self._end(task)
+            current = tasks.get(key) is task
+            if current:
+                del tasks[key]
+            if not current or (key in data and data[key][0] > attempt):
+                stale.append((key, attempt))
+                continue
+            data[key] = (attempt, nbytes)
+            accepted.append(row)
+            if wants and key in wants and wants[key].attempt <= attempt:
+                self._arrived(wants[key])
+        if stale:
+            self._out.append(Drop(stale))
+        for row in event.errors:
+            task = self.runs.get(row[1])
+            if task is None:
+                continue
+            self._end(task)
+            if tasks.get(task.key) is task:
+                del tasks[task.key]
+                self._reports[m.ERRORS].append(row)
+
+    def _end(self, task: Task) -> None:
+        del self.runs[task.attempt]
+        self.index.move(task, _GONE)
+
+    def _seceded(self, now: float, event: Seceded) -> None:
+        for key, attempt, left in event.moves:
+            task = self.runs.get(attempt)
+            if task is None or task.state is (_SECEDED if left else _RUNNING):
+                continue
+            self.index.move(task, _SECEDED if left else _RUNNING)
+            if left and self.tasks.get(key) is task:
+                self._reports[m.SECEDED].append((key, attempt))
+
+    def _not_started(self, now: float, event: NotStarted) -> None:
+        for copy in event.copies:
+            task = self.runs.get(copy[1])
+            if task is None:
+                continue
+            self._end(task)
+            if self.tasks.get(task.key) is task:
+                del self.tasks[task.key]
+                self._reports[m.RECALLED].append(copy)
+
+    def _feed(self) -> None:
+        """Hand over to the executor what it should have, in rank order."""
+        index = self.index
+        rows: list[Row] = []
+        while (task := index.next_ready()) is not None:
+            if task.row[5] and not self._inputs_held(task):
+                continue
+            index.move(task, _RUNNING)
+            self.runs[task.attempt] = task
+            rows.append(task.row)
+        if rows:
+            self._out.append(Execute(rows))
+
+    def _inputs_held(self, task: Task) -> bool:
+        """Whether the inputs are here; if not (they were freed, or never were), the scheduler is told."""
+        lost = tuple((key, 0, self.address) for key in task.row[5] if key not in self.data)
+        if lost:
+            self._forget(task)
+            self._reports[m.UNFETCHED].append((task.key, task.attempt, lost))
+        return not lost
+
+    # ---- data -------------------------------------------------------------------------------------------------------
+
+    def _fetch_ended(self, now: float, event: FetchEnded) -> None:
+        asked = self.fetches.answered(event.address, event.request)
+        stale: list[Copy] = []
+        for key, attempt, nbytes in event.got:
+            if self._take(key, attempt, nbytes):
+                asked.pop(key, None)
+            else:
+                stale.append((key, attempt))
+        if stale:
+            self._out.append(Drop(stale))
+        for key, payload, text, traceback, when in event.failures:
+            unreadable = asked.pop(key, None)
+            if unreadable is not None:
+                for task in list(unreadable.tasks.values()):
+                    self._forget(task)
+                    self._reports[m.ERRORS].append((task.key, task.attempt, payload, text, traceback, -1, when, 0.0))
+        for want in asked.values():
+            self._failed(want, event.address)
+
+    def _take(self, key: Key, attempt: int, nbytes: int) -> bool:
+        """A fetched copy is in the store; False if nobody here needs it."""
+        held = self.data.get(key)
+        if held is not None and held[0] >= attempt:
+            return held[0] == attempt
+        want = self.fetches.wants.get(key)
+        if want is None or want.attempt > attempt:
+            return False
+        self.data[key] = (attempt, nbytes)
+        self._reports[m.REPLICAS].append((key, attempt))
+        self._arrived(want)
+        return True
+
+    def _arrived(self, want: Want) -> None:
+        for task in self.fetches.arrived(want):
+            self.index.move(task, _READY)
+
+    def _fetch_failed(self, now: float, event: FetchFailed) -> None:
+        asked = self.fetches.answered(event.address, event.request)
+        for want in (*asked.values(), *self.fetches.drain(event.address)):
+            self._failed(want, event.address)
+
+    def _failed(self, want: Want, address: str) -> None:
+        if self.fetches.wants.get(want.key) is want and not self.fetches.failed(want, address):
+            self._give_up(want)
+
+    def _give_up(self, want: Want) -> None:
+        failed = tuple((want.key, want.attempt, address) for address in want.failed)
+        for task in list(want.tasks.values()):
+            self._forget(task)
+            self._reports[m.UNFETCHED].append((task.key, task.attempt, failed))
+
+    def _stored(self, now: float, event: Stored) -> None:
+        stale: list[Copy] = []
+        for key, attempt, nbytes in event.rows:
+            held = self.data.get(key)
+            if held is not None and held[0] > attempt:
+                stale.append((key, attempt))
+                continue
+            self.data[key] = (attempt, nbytes)
+            want = self.fetches.wants.get(key)
+            if want is not None and want.attempt <= attempt:
+                self._arrived(want)
+        if stale:
+            self._out.append(Drop(stale))
+
+    # ---- the link and the clock -------------------------------------------------------------------------------------
+
+    def _disconnected(self, now: float, event: Disconnected) -> None:
+        self._deadline = None
+        self._out.append(Stop("lost", event.reason))
+
+    def _tick(self, now: float, event: Tick) -> None:
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = now + self.heartbeat_s
+            self._out.append(Beat(self.executing, self.ready))
+
+    # ---- ends of tasks ----------------------------------------------------------------------------------------------
+
+    def _forget(self, task: Task) -> None:
+        """Drop a task that the executor does not hold."""
+        self.fetches.leave(task)
+        del self.tasks[task.key]
+        self.index.move(task, _GONE)
+
+    def _abandon(self, task: Task) -> None:
+        """Nobody wants this attempt any more. If the executor holds it, what it reports later is dropped."""
+        if task.attempt in self.runs:
+            del self.tasks[task.key]
+            self._out.append(Cancel([(task.key, task.attempt)], running=True))
+        else:
+            self._forget(task)
+
+    def check(self) -> None:
+        """Recompute every derived index; raise InternalError where one differs. For tests: it reads everything."""
+        check(self)
