@@ -85,6 +85,8 @@ FREE: Final = 42
 GATHER: Final = 43
 #: (op, mode: "close" or "restart", reason: str)
 STOP: Final = 44
+#: (op, rows (key, attempt, nbytes: int, addresses)) fetch copies of these and keep them; answered by REPLICAS or UNFETCHED
+ACQUIRE: Final = 45
 
 # ---- worker to scheduler --------------------------------------------------------------------------------------------
 #: (op, rows (key, attempt, nbytes: int, type_name: str, payload or nil, thread: int, start: float, duration: float))
@@ -224,6 +226,7 @@ SPECS: Final[dict[int, Spec]] = {
     FREE: _spec("FREE", _S, Rows(_RUN)),
     GATHER: _spec("GATHER", _S, (int,), Rows(_RUN)),
     STOP: _spec("STOP", _S, (str,), (str,)),
+    ACQUIRE: _spec("ACQUIRE", _S, Rows((_KEY, (int,), (int,), (tuple,)))),
     RESULTS: _spec(
         "RESULTS", _W, Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,)))
     ),

@@ -1,0 +1,112 @@
+"""Recomputes every derived index of the scheduler's tables. Runs after each event in tests and in the simulator."""
+
+from __future__ import annotations
+
+from .core import Core
+from .queues import TOLERANCE, Queue
+from .state import ASSIGNED, ERRED, FORGOTTEN, MEMORY, QUEUED, RELEASED, WAITING, Status, TaskState, WorkerState
+
+
+def check(core: Core) -> None:
+    """Raise AssertionError unless the tables agree with each other.
+
+    Parameters
+    ----------
+    core : Core
+        Between two calls of ``handle``.
+    """
+    assert not core.loose
+    assert not core.touched
+    needed: dict[TaskState, int] = {}
+    for client in core.clients.values():
+        for arriving in client.arriving.values():
+            for ts in arriving.held:
+                needed[ts] = needed.get(ts, 0) + 1
+    for ts in core.tasks.values():
+        if ts.status in (WAITING, QUEUED, ASSIGNED):
+            for dep in ts.deps:
+                needed[dep] = needed.get(dep, 0) + 1
+    for key, ts in core.tasks.items():
+        assert ts.key == key
+        assert ts.needed_by == needed.get(ts, 0), ts
+        _check_task(core, ts)
+    for ws in core.workers.values():
+        _check_worker(core, ws)
+    for client in core.clients.values():
+        for ts in client.wants:
+            assert client in ts.wanted_by
+            assert core.tasks.get(ts.key) is ts
+    _check_queue(core.common.queue)
+    for requirement in core.requirements.values():
+        _check_queue(requirement.queue)
+    for status in Status:
+        if status is not FORGOTTEN:
+            count = sum(ts.status is status for ts in core.tasks.values())
+            assert core.totals[status] == count, status
+            assert count == sum(prefix.counts[status] for prefix in core.prefixes.values())
+
+
+def _check_task(core: Core, ts: TaskState) -> None:
+    status = ts.status
+    assert status is not FORGOTTEN
+    assert (status is MEMORY) == bool(ts.holders), ts
+    assert (status is ERRED) == (ts.failure is not None), ts
+    assert (ts.ticket != 0) == (status is QUEUED), ts
+    assert (ts.worker is not None) or status is not ASSIGNED, ts
+    assert ts.worker is None or status in (ASSIGNED, QUEUED), ts
+    assert ts.live_dependents == sum(1 for _ in ts.each_dependent()), ts
+    for dep in ts.deps:
+        assert core.tasks.get(dep.key) is dep, (ts, dep)
+        assert ts in list(dep.each_dependent())
+    if status is WAITING:
+        assert ts.waiting_on == sum(dep.status is not MEMORY for dep in ts.deps) > 0, ts
+        assert not any(dep.status in (ERRED, RELEASED) for dep in ts.deps), ts
+    if status is QUEUED:
+        assert all(dep.status is MEMORY for dep in ts.deps), ts
+    if status is ASSIGNED:
+        assert ts.worker is not None
+        assert core.workers.get(ts.worker.incarnation) is ts.worker, ts
+        assert (ts in ts.worker.assigned) != (ts in ts.worker.long_running), ts
+    if status is RELEASED:
+        assert not ts.wanted_by, ts
+        assert not ts.needed_by, ts
+        assert ts.live_dependents, ts
+    for ws in ts.holders:
+        assert core.workers.get(ws.incarnation) is ws, ts
+        assert ts in ws.stored, ts
+    for client in ts.wanted_by:
+        assert ts in client.wants
+
+
+def _check_worker(core: Core, ws: WorkerState) -> None:
+    for ts in [*ws.assigned, *ws.long_running]:
+        assert ts.status is ASSIGNED
+        assert ts.worker is ws
+    for ts in ws.stored:
+        assert ws in ts.holders
+    assert ws.nbytes == sum(ts.nbytes for ts in ws.stored), ws.name
+    assert ws.abandoned_slots == sum(abandoned.slot for abandoned in ws.abandoned.values())
+    expected = sum(ts.estimate for ts in ws.assigned) + sum(a.estimate for a in ws.abandoned.values() if a.slot)
+    assert abs(ws.occupancy - expected) < 1e-6, ws.name
+    if ws.sent < ws.nthreads and not ws.retiring:
+        assert ws in core.roomy, ws.name
+    for name, amount in ws.resources.items():
+        used = sum(
+            wanted
+            for requirement in [
+                *(ts.requirement for ts in [*ws.assigned, *ws.long_running]),
+                *(abandoned.requirement for abandoned in ws.abandoned.values()),
+            ]
+            for resource, wanted in requirement.resources or ()
+            if resource == name
+        )
+        assert abs(amount - used - ws.free_resources[name]) < TOLERANCE, ws.name
+        assert used <= amount + TOLERANCE, ws.name
+    _check_queue(ws.local)
+
+
+def _check_queue(queue: Queue) -> None:
+    live = [ts for _, ticket, ts in queue.heap if ts.ticket == ticket]
+    assert queue.length == len(live)
+    assert abs(queue.work - sum(ts.estimate for ts in live)) < 1e-6
+    assert all(ts.status is QUEUED for ts in live)

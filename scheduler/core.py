@@ -1,0 +1,389 @@
+"""What may happen to a task: become needed, run, finish, fail, be released, be forgotten.
+
+``Core`` holds the tables and the worklists of one batch. The functions of the other modules of this package (submission,
+outcomes, membership, placement, relay, queries) act on it; only the functions here change how far a task has come.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..base.errors import ClusterError, LostDataError
+from ..base.ids import Epoch
+from ..base.keys import Key
+from ..protocol.blob import Payload
+from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, RECALL, Message, Row
+from .placement import choose_queue
+from .queues import Requirement
+from .state import (
+    ASSIGNED,
+    ERRED,
+    FORGOTTEN,
+    MEMORY,
+    QUEUED,
+    RELEASED,
+    WAITING,
+    Abandoned,
+    ClientState,
+    Failure,
+    Peer,
+    Tables,
+    TaskState,
+    WorkerState,
+)
+
+#: Seconds a task is taken to need before any of its kind has been measured.
+UNKNOWN_DURATION_S: Final = 0.005
+#: No estimate is below this: it bounds how many tasks a worker is sent ahead.
+DURATION_FLOOR_S: Final = 20e-6
+
+
+class Core(Tables):
+    """The tables, the counters, and what this batch has touched."""
+
+    def __init__(self, epoch: Epoch, cluster: str, address: str) -> None:
+        super().__init__()
+        self.epoch = epoch
+        self.cluster = cluster
+        self.address = address
+        self.dashboard: str | None = None
+        self.now = 0.0
+        self.last_attempt = 0
+        self.last_ticket = 0
+        self.next_order = 0  # where the ranks of the next request begin
+        self.common = Requirement()
+        self.requirements: dict[tuple[object, ...], Requirement] = {}  # all but the common one
+        self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
+        self.loose: list[TaskState] = []  # perhaps needed by nobody any more
+        self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
+        self.runs: list[Row] = []  # runs that ended, while somebody observes
+        self.touched: dict[Peer, None] = {}  # peers with something to send
+        self.unfetched: dict[Key, int] = {}  # how often a task's inputs could not be fetched
+        self.stale = 0  # answers that named an attempt of the past
+
+    # ---- outboxes ---------------------------------------------------------------------------------------------------
+
+    def row(self, peer: Peer, op: int, row: Row) -> None:
+        """Add a row to the message ``op`` that goes to ``peer`` after this batch."""
+        rows = peer.rows.get(op)
+        if rows is None:
+            peer.rows[op] = [row]
+            self.touched[peer] = None
+        else:
+            rows.append(row)
+
+    def message(self, peer: Peer, message: Message) -> None:
+        """Add a message that goes to ``peer`` after this batch, after all rows."""
+        peer.messages.append(message)
+        self.touched[peer] = None
+
+    # ---- wanting ----------------------------------------------------------------------------------------------------
+
+    def want(self, client: ClientState, ts: TaskState) -> None:
+        """A client holds a future of this task."""
+        if ts not in client.wants:
+            client.wants[ts] = None
+            ts.wanted_by = (*ts.wanted_by, client) if ts.wanted_by else client.only
+
+    def unwant(self, client: ClientState, ts: TaskState) -> None:
+        """A client holds no future of this task any more."""
+        if ts in client.wants:
+            del client.wants[ts]
+            ts.wanted_by = tuple(c for c in ts.wanted_by if c is not client) if len(ts.wanted_by) > 1 else ()
+            self.loose.append(ts)
+
+    def tell(self, client: ClientState, ts: TaskState, payload: Payload | None = None) -> None:
+        """Tell a client the outcome of a task, if there is one."""
+        if ts.status is MEMORY:
+            address = None if payload is not None else ts.holders[0].address
+            self.row(client, IN_MEMORY, (ts.key, ts.nbytes, ts.type_name, payload, address))
+        elif ts.status is ERRED:
+            failure = ts.failure
+            assert failure is not None
+            row = (ts.key, failure.payload, failure.text, failure.traceback, failure.culprit)
+            self.row(client, FAILED, row)
+
+    # ---- forward ----------------------------------------------------------------------------------------------------
+
+    def ensure(self, wanted: TaskState) -> None:
+        """Make a RELEASED task, and what it needs, run."""
+        stack = [wanted]
+        while stack:
+            ts = stack.pop()
+            if ts.status is not RELEASED:
+                continue
+            if ts.function is None:
+                self.fail(ts, self.own_failure(ts.key, LostDataError, f"the scattered data {ts.key!r} is gone"))
+                continue
+            waiting = 0
+            failure = None
+            for dep in ts.deps:
+                status = dep.status
+                if status is MEMORY:
+                    continue
+                if status is ERRED:
+                    failure = dep.failure
+                    break
+                waiting += 1
+                if status is RELEASED:
+                    stack.append(dep)
+            if failure is not None:
+                self.fail(ts, failure)
+                continue
+            for dep in ts.deps:
+                dep.needed_by += 1
+            ts.waiting_on = waiting
+            if waiting:
+                self.move(ts, WAITING)
+            else:
+                self.enqueue(ts)
+
+    def enqueue(self, ts: TaskState) -> None:
+        """Put a runnable task into the queue it belongs to. ``placement`` decides which."""
+        estimate = ts.prefix.duration
+        if estimate is None:
+            estimate = UNKNOWN_DURATION_S
+        elif estimate < DURATION_FLOOR_S:
+            estimate = DURATION_FLOOR_S
+        ts.estimate = estimate
+        self.last_ticket += 1
+        ws = choose_queue(self, ts) if ts.deps or ts.requirement is not self.common else None
+        if ts.status is ERRED:
+            return
+        self.move(ts, QUEUED)
+        ts.worker = ws
+        if ws is None:
+            ts.requirement.queue.push(ts, self.last_ticket)
+        else:
+            ws.local.push(ts, self.last_ticket)
+            if ws.sent < ws.nthreads or ws.local.length == 1:
+                self.roomy[ws] = None
+
+    def requeue(self, ts: TaskState) -> None:
+        """Choose a queue again for a QUEUED task that has been taken out of its own."""
+        ts.worker = None
+        ts.waiting_on = 0
+        self.move(ts, WAITING)
+        self.enqueue(ts)
+
+    def leave(self, ts: TaskState) -> None:
+        """Take a task out of the queue or off the worker where it is; its status must change next."""
+        if ts.status is QUEUED:
+            queue = ts.requirement.queue if ts.worker is None else ts.worker.local
+            queue.discard(ts)
+            ts.worker = None
+        elif ts.status is ASSIGNED:
+            self.abandon(ts)
+
+    def abandon(self, ts: TaskState) -> None:
+        """Give up a run. Its slot stays booked until the worker answers, whatever the answer."""
+        ws = ts.worker
+        assert ws is not None
+        slot = ts in ws.assigned
+        del (ws.assigned if slot else ws.long_running)[ts]
+        ws.abandoned[ts.attempt] = Abandoned(ts.estimate, ts.requirement, slot)
+        ws.abandoned_slots += slot
+        if ts.attempt in ws.recalled:
+            del ws.recalled[ts.attempt]
+        else:
+            self.row(ws, RECALL, (ts.key, ts.attempt))
+        ts.worker = None
+
+    def unassign(self, ts: TaskState) -> WorkerState:
+        """The worker has answered for this run: free its slot."""
+        ws = ts.worker
+        assert ws is not None
+        if ts in ws.assigned:
+            del ws.assigned[ts]
+            ws.subtract(ts.estimate)
+        else:
+            del ws.long_running[ts]
+        if ws.recalled:
+            ws.recalled.pop(ts.attempt, None)
+        if ts.requirement.resources is not None:
+            ts.requirement.give_back(ws)
+        ts.worker = None
+        self.roomy[ws] = None
+        return ws
+
+    def settle(self, ws: WorkerState, key: Key, attempt: int, has_data: bool) -> None:
+        """An answer for a run that is not current: free the slot if it was one we gave up, and refuse its data."""
+        self.stale += 1
+        given_up = ws.abandoned.pop(attempt, None)
+        if given_up is not None:
+            if given_up.slot:
+                ws.abandoned_slots -= 1
+                ws.subtract(given_up.estimate)
+            given_up.requirement.give_back(ws)
+            self.roomy[ws] = None
+        if has_data:
+            self.row(ws, FREE, (key, attempt))
+
+    def finish(self, ts: TaskState, payload: Payload | None) -> None:
+        """The data of a task is in memory (its holders are set): tell everybody who waits."""
+        self.move(ts, MEMORY)
+        for client in ts.wanted_by:
+            self.tell(client, ts, payload)
+        for dep in ts.deps:
+            self.drop_need(dep)
+        if ts.dependents is not None:
+            for dependent in ts.each_dependent():
+                if dependent.status is WAITING:
+                    dependent.waiting_on -= 1
+                    if not dependent.waiting_on:
+                        self.enqueue(dependent)
+        if not ts.wanted_by and not ts.needed_by:
+            self.loose.append(ts)
+        self.arrived.append(ts)
+
+    def retreat(self, ts: TaskState) -> None:
+        """Begin again with a task that is WAITING or whose run has ended without a result."""
+        for dep in ts.deps:
+            dep.needed_by -= 1
+            self.loose.append(dep)
+        self.move(ts, RELEASED)
+        self.ensure(ts)
+
+    def fail(self, first: TaskState, failure: Failure) -> None:
+        """A task has failed for good, and with it all that wait for it."""
+        stack = [first]
+        while stack:
+            ts = stack.pop()
+            if ts.status is ERRED:
+                continue
+            needing = ts.status is WAITING or ts.status is QUEUED or ts.status is ASSIGNED
+            self.leave(ts)
+            self.move(ts, ERRED)
+            ts.failure = failure
+            for client in ts.wanted_by:
+                self.tell(client, ts)
+            if needing:
+                for dep in ts.deps:
+                    self.drop_need(dep)
+            stack.extend(d for d in ts.each_dependent() if d.status is WAITING)
+            self.loose.append(ts)
+            self.arrived.append(ts)
+
+    def own_failure(self, key: Key, kind: type[ClusterError], text: str) -> Failure:
+        """A failure whose author is the scheduler: no pickled exception, only its class name and text."""
+        return Failure(key, b"", f"{kind.__name__}: {text}", "")
+
+    def drop_need(self, dep: TaskState) -> None:
+        """One of those that needed this task's data does not any more."""
+        dep.needed_by -= 1
+        if not dep.needed_by and not dep.wanted_by:
+            self.loose.append(dep)
+
+    # ---- data -------------------------------------------------------------------------------------------------------
+
+    def add_holder(self, ts: TaskState, ws: WorkerState) -> None:
+        """A worker holds the data of a task."""
+        if ts not in ws.stored:
+            ws.stored[ts] = None
+            ws.nbytes += ts.nbytes
+            ts.holders = (*ts.holders, ws) if ts.holders else ws.only
+
+    def drop_holder(self, ts: TaskState, ws: WorkerState) -> None:
+        """A worker does not hold the data any more. If it was the last, see ``lose``."""
+        if ts in ws.stored:
+            del ws.stored[ts]
+            ws.nbytes -= ts.nbytes
+            ts.holders = tuple(holder for holder in ts.holders if holder is not ws)
+
+    def free(self, ts: TaskState) -> None:
+        """Let all holders drop the data."""
+        row = (ts.key, ts.attempt)
+        for ws in ts.holders:
+            self.row(ws, FREE, row)
+            del ws.stored[ts]
+            ws.nbytes -= ts.nbytes
+        ts.holders = ()
+
+    def lose(self, ts: TaskState) -> None:
+        """The last copy of the data is gone: make it again if somebody needs it."""
+        self.move(ts, RELEASED)
+        ts.nbytes = 0
+        for dependent in list(ts.each_dependent()):
+            if dependent.status is QUEUED:
+                self.leave(dependent)
+                dependent.waiting_on = 1
+                self.move(dependent, WAITING)
+            elif dependent.status is WAITING:
+                dependent.waiting_on += 1
+        if ts.wanted_by or ts.needed_by:
+            self.ensure(ts)
+        else:
+            self.loose.append(ts)
+
+    # ---- backward ---------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Release and forget what nobody needs. Iterative: a chain may be a million tasks long."""
+        loose = self.loose
+        while loose:
+            ts = loose.pop()
+            status = ts.status
+            if ts.wanted_by or ts.needed_by or status is FORGOTTEN:
+                continue
+            if status is MEMORY:
+                if ts.live_dependents:
+                    if ts.function is not None:  # scattered data could not be made again
+                        self.free(ts)
+                        self.move(ts, RELEASED)
+                    continue
+                self.free(ts)
+            elif status is WAITING or status is QUEUED or status is ASSIGNED:
+                self.leave(ts)
+                for dep in ts.deps:
+                    self.drop_need(dep)
+                if ts.live_dependents:
+                    self.move(ts, RELEASED)
+                    continue
+            elif ts.live_dependents:
+                continue
+            self._forget(ts)
+
+    def _forget(self, ts: TaskState) -> None:
+        self.move(ts, FORGOTTEN)
+        del self.tasks[ts.key]
+        if ts.function is not None:
+            self.drop_function_user(ts.function.func_id)
+        if self.unfetched:
+            self.unfetched.pop(ts.key, None)
+        for dep in ts.deps:
+            dep.drop_dependent()
+            if not dep.live_dependents and not dep.needed_by and not dep.wanted_by:
+                self.loose.append(dep)
+        ts.deps = ()
+
+    def cancel(self, first: TaskState, reason: str) -> None:
+        """Take a task, and all that depend on it, away from everybody who wants them."""
+        stack = [first]
+        seen = {first: None}
+        while stack:
+            ts = stack.pop()
+            for client in ts.wanted_by:
+                del client.wants[ts]
+                self.row(client, CANCELLED, (ts.key, reason))
+            ts.wanted_by = ()
+            self.loose.append(ts)
+            self.arrived.append(ts)
+            for dependent in ts.each_dependent():
+                if dependent not in seen and dependent.status is not MEMORY:
+                    seen[dependent] = None
+                    stack.append(dependent)
+
+    # ---- observers --------------------------------------------------------------------------------------------------
+
+    def observed(self) -> bool:
+        """Whether anybody watches the runs."""
+        return any(observer.streaming for observer in self.observers.values())
+
+    def publish_runs(self) -> None:
+        """Queue what ended in this batch for everybody who watches."""
+        if self.runs:
+            for observer in self.observers.values():
+                if observer.streaming:
+                    for row in self.runs:
+                        self.row(observer, EVENTS, row)
+            self.runs.clear()

@@ -1,0 +1,64 @@
+"""What may happen to the scheduler, and what it may ask its shell to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ..protocol.messages import Message, Role
+
+
+@dataclass(slots=True)
+class PeerJoined:
+    """A peer that proved its role has said HELLO."""
+
+    peer: str
+    role: Role
+    info: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class PeerLeft:
+    """The connection of a peer is gone; ``planned`` when it said GOODBYE first."""
+
+    peer: str
+    reason: str
+    planned: bool = False
+
+
+@dataclass(slots=True)
+class Received:
+    """Validated messages of one peer, in order."""
+
+    peer: str
+    messages: tuple[Message, ...]
+
+
+Event: TypeAlias = PeerJoined | PeerLeft | Received
+
+
+@dataclass(slots=True)
+class Send:
+    """Queue these messages for a peer, in order."""
+
+    peer: str
+    messages: list[Message]
+
+
+@dataclass(slots=True)
+class Disconnect:
+    """Close the connection of a peer."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Shutdown:
+    """Stop the scheduler; the workers have been told."""
+
+    reason: str
+
+
+Instruction: TypeAlias = Send | Disconnect | Shutdown

@@ -1,0 +1,69 @@
+"""Why a task is where it is, in words a user can act on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..base.keys import Key
+from .state import ASSIGNED, ERRED, MEMORY, QUEUED, WAITING, TaskState
+
+if TYPE_CHECKING:
+    from .core import Core
+
+
+def explain(core: Core, key: Key) -> str:
+    """One to three sentences about a task.
+
+    Parameters
+    ----------
+    core : Core
+        The scheduler's tables.
+    key : Key
+        Any key.
+
+    Returns
+    -------
+    str
+        What the task waits for, where it runs, or why it failed.
+    """
+    ts = core.tasks.get(key)
+    if ts is None:
+        return f"The scheduler does not know {key!r}: it was never submitted, or nobody holds a future of it any more."
+    if ts.status is WAITING:
+        return _explain_waiting(ts)
+    if ts.status is QUEUED:
+        return _explain_queued(core, ts)
+    if ts.status is ASSIGNED and ts.worker is not None:
+        return f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
+    if ts.status is MEMORY:
+        where = ", ".join(ws.name for ws in ts.holders)
+        return f"{key!r} is done: {ts.nbytes} bytes of {ts.type_name}, held by {where}."
+    if ts.status is ERRED and ts.failure is not None:
+        if ts.failure.culprit == key:
+            return f"{key!r} failed: {ts.failure.text}"
+        return f"{key!r} cannot run because {ts.failure.culprit!r}, which it needs, failed: {ts.failure.text}"
+    return f"{key!r} is known, but nobody needs its result now."
+
+
+def _explain_waiting(ts: TaskState) -> str:
+    missing = [dep for dep in ts.deps if dep.status is not MEMORY]
+    shown = ", ".join(f"{dep.key!r} ({dep.status.name.lower()})" for dep in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f"{ts.key!r} waits for {len(missing)} of its {len(ts.deps)} inputs: {shown}{more}."
+
+
+def _explain_queued(core: Core, ts: TaskState) -> str:
+    if not core.workers:
+        return f"{ts.key!r} is ready to run, but no worker is connected. Start one with `myworker`."
+    requirement = ts.requirement
+    admitted = [ws for ws in core.workers.values() if requirement.admits(ws)]
+    if not admitted:
+        return (
+            f"{ts.key!r} is ready to run, but none of the {len(core.workers)} workers meets its requirement: "
+            f"{requirement.describe()}."
+        )
+    queue = requirement.queue if ts.worker is None else ts.worker.local
+    ahead = sum(1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket))
+    where = f"in the queue of worker {ts.worker.name}" if ts.worker is not None else "in the common queue"
+    busy = "" if any(requirement.fits_now(ws) for ws in admitted) else " The resources it needs are all in use."
+    return f"{ts.key!r} is ready to run; {ahead} tasks are before it {where}.{busy}"

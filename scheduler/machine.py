@@ -1,0 +1,286 @@
+"""The scheduler's machine: events in, instructions out. This is the only way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from ..base.errors import InternalError, ProtocolError
+from ..base.ids import Epoch
+from ..protocol.messages import (
+    ACQUIRE,
+    CALL,
+    CANCEL,
+    CANCELLED,
+    COMPUTE,
+    DATA,
+    ERRORS,
+    EVENTS,
+    FAILED,
+    FETCH,
+    FREE,
+    GATHER,
+    GOODBYE,
+    HEARTBEAT,
+    IN_MEMORY,
+    LOST,
+    OBSERVE,
+    PLACED,
+    RECALL,
+    RECALLED,
+    RELEASE,
+    REPLICAS,
+    RESULTS,
+    RETRY,
+    SECEDED,
+    SUBMIT,
+    UNFETCHED,
+    WANT,
+    WELCOME,
+    Message,
+    Role,
+    in_slices,
+)
+from . import outcomes, submission
+from .core import Core
+from .events import Disconnect, Event, Instruction, PeerJoined, PeerLeft, Received, Send
+from .membership import Membership
+from .placement import SILENCE_S, may_recall, place, recall
+from .queries import on_call
+from .relay import Relay
+from .state import ClientState, ObserverState, Peer, WorkerState
+
+#: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
+#: ones are sent.
+_ROW_ORDER: Final = (GATHER, RECALL, FREE, ACQUIRE, COMPUTE, IN_MEMORY, FAILED, CANCELLED, LOST, EVENTS)
+#: Seconds between two looks for silent workers.
+_WATCH_S: Final = 1.0
+
+
+class SchedulerMachine:
+    """All that a scheduler decides.
+
+    Parameters
+    ----------
+    epoch : Epoch
+        The number of this start.
+    cluster : str
+        The cluster's id, 32 hexadecimal digits.
+    address : str
+        Where the scheduler can be reached, for information.
+    versions : mapping of str to str
+        ``python`` and ``myscheduler``, which peers must match.
+
+    Examples
+    --------
+    >>> from myscheduler.scheduler.events import PeerJoined
+    >>> versions = {"python": "3.11", "myscheduler": "0.1.0"}
+    >>> machine = SchedulerMachine(Epoch(1), "00" * 16, "tcp://127.0.0.1:8786", versions)
+    >>> [send] = machine.handle(0.0, [PeerJoined("c1", Role.CLIENT, {"versions": versions})])
+    >>> send.peer, send.messages[0][0]
+    ('c1', 2)
+    """
+
+    def __init__(self, epoch: Epoch, cluster: str, address: str, versions: Mapping[str, str]) -> None:
+        self.core = Core(epoch, cluster, address)
+        self.membership = Membership(self.core, versions)
+        self.relay = Relay(self.core)
+        self.instructions: list[Instruction] = []
+        self.last_placed = 0
+        self._watch_at = 0.0
+        self._busy = False
+
+    # ---- the way in -------------------------------------------------------------------------------------------------
+
+    def handle(self, now: float, events: list[Event]) -> list[Instruction]:
+        """Take in what happened in this turn, and say what to do.
+
+        Parameters
+        ----------
+        now : float
+            Seconds of a clock that never goes back.
+        events : list of Event
+            In order of arrival; may be empty when only time has passed.
+
+        Returns
+        -------
+        list of Instruction
+            To be done in this order.
+        """
+        if self._busy:
+            raise InternalError("handle() was called while it was running")
+        self._busy = True
+        try:
+            core = self.core
+            core.now = now
+            for event in events:
+                if type(event) is Received:
+                    self._receive(event)
+                elif type(event) is PeerJoined:
+                    self.instructions += self.membership.join(event.peer, event.role, event.info)
+                elif type(event) is PeerLeft:
+                    self._leave(event.peer, event.reason, event.planned)
+            self._watch()
+            self._conclude()
+            return self._collect()
+        finally:
+            self._busy = False
+
+    def next_deadline(self) -> float | None:
+        """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
+        core = self.core
+        if not core.workers:
+            return None
+        deadline = self._watch_at
+        if may_recall(core):
+            deadline = min(deadline, core.now + SILENCE_S)
+        return deadline
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def _receive(self, event: Received) -> None:
+        core = self.core
+        incarnation = event.peer
+        peer: Peer | None
+        table: Mapping[int, Callable[[Core, Any, Message], None]]
+        if (peer := core.workers.get(incarnation)) is not None:
+            table = _FROM_WORKER
+        elif (peer := core.clients.get(incarnation)) is not None:
+            table = _FROM_CLIENT
+        elif (peer := core.observers.get(incarnation)) is not None:
+            table = {}
+        else:
+            core.stale += 1
+            return
+        peer.last_seen = core.now
+        try:
+            for message in event.messages:
+                handler = table.get(message[0])
+                if handler is not None:
+                    handler(core, peer, message)
+                else:
+                    self._receive_rare(peer, message)
+        except ProtocolError as error:
+            self.instructions.append(Disconnect(incarnation, str(error)))
+            self._leave(incarnation, str(error), planned=False)
+
+    def _receive_rare(self, peer: Peer, message: Message) -> None:
+        op = message[0]
+        if op == GOODBYE:
+            self._leave(peer.incarnation, message[1], planned=True)
+        elif op == DATA:
+            self.relay.on_data(cast(WorkerState, peer), message)
+        elif op == FETCH:
+            self.relay.on_fetch(cast(ClientState, peer), message)
+        elif op == CALL:
+            on_call(self, cast(ClientState, peer), message)
+        elif op == OBSERVE:
+            cast(ObserverState, peer).streaming = True
+        else:
+            raise ProtocolError(f"unexpected op {op}")
+
+    def _leave(self, incarnation: str, reason: str, planned: bool) -> None:
+        ws = self.core.workers.get(incarnation)
+        client = self.core.clients.get(incarnation)
+        self.membership.leave(incarnation, reason, planned)
+        if ws is not None:
+            self.relay.on_worker_left(ws)
+        if client is not None:
+            self.relay.on_client_left(client)
+
+    def _watch(self) -> None:
+        core = self.core
+        if core.now < self._watch_at:
+            return
+        self._watch_at = core.now + _WATCH_S
+        for ws in self.membership.silent_workers():
+            reason = f"nothing heard from worker {ws.name} for {core.now - ws.last_seen:.0f} s"
+            self.instructions.append(Disconnect(ws.incarnation, reason))
+            self._leave(ws.incarnation, reason, planned=False)
+
+    # ---- after the events -------------------------------------------------------------------------------------------
+
+    def _conclude(self) -> None:
+        """Let go of what nobody needs, then place what can run."""
+        core = self.core
+        core.sweep()
+        if core.arrived:
+            if self.relay.waiting:
+                self.relay.on_arrived(core.arrived)
+            core.arrived.clear()
+        place(core)
+        if may_recall(core):
+            recall(core)
+        if core.loose:
+            core.sweep()
+        if self.membership.retiring:
+            self.membership.advance_retiring()
+        core.publish_runs()
+
+    def _collect(self) -> list[Instruction]:
+        """Turn the outboxes into instructions; notices to leave come last."""
+        sends: list[Instruction] = []
+        for peer in self.core.touched:
+            messages = _messages_of(peer)
+            if messages:
+                sends.append(Send(peer.incarnation, messages))
+        self.core.touched.clear()
+        instructions = sends + self.instructions
+        self.instructions = []
+        return instructions
+
+
+def _messages_of(peer: Peer) -> list[Message]:
+    """Empty the outbox of a peer."""
+    messages: list[Message] = []
+    if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
+        messages.append(peer.messages.pop(0))
+    if peer.rows:
+        for op in _ROW_ORDER:
+            rows = peer.rows.get(op)
+            if rows is None:
+                continue
+            if op == COMPUTE:
+                messages += _compute_messages(cast(WorkerState, peer), rows)
+            elif op == GATHER:
+                messages += [(GATHER, *row) for row in rows]
+            else:
+                messages += in_slices(rows, lambda part, op=op: (op, part))  # type: ignore[misc]
+        peer.rows = {}
+    messages += peer.messages
+    peer.messages = []
+    return messages
+
+
+def _compute_messages(ws: WorkerState, rows: list[Any]) -> list[Message]:
+    functions = [(function.func_id, function.payload) for function in ws.new_functions.values()]
+    ws.new_functions = {}
+    messages: list[Message] = [
+        (COMPUTE, part_functions, ()) for _, part_functions in in_slices(functions, lambda part: (0, part))
+    ][:-1]
+    last = tuple(functions[len(messages) * 512 :])
+    first, *rest = in_slices(rows, lambda part: (COMPUTE, (), part))
+    return [*messages, (COMPUTE, last, first[2]), *rest]
+
+
+def _on_heartbeat(core: Core, ws: WorkerState, message: Message) -> None:
+    ws.metrics = message[1]
+
+
+_FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
+    RESULTS: outcomes.on_results,
+    ERRORS: outcomes.on_errors,
+    REPLICAS: outcomes.on_replicas,
+    UNFETCHED: outcomes.on_unfetched,
+    RECALLED: outcomes.on_recalled,
+    SECEDED: outcomes.on_seceded,
+    HEARTBEAT: _on_heartbeat,
+}
+_FROM_CLIENT: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
+    SUBMIT: submission.on_submit,
+    WANT: submission.on_want,
+    RELEASE: submission.on_release,
+    CANCEL: submission.on_cancel,
+    RETRY: submission.on_retry,
+    PLACED: submission.on_placed,
+}

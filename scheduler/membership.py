@@ -1,0 +1,226 @@
+"""Who takes part: workers, clients and observers come and go; workers are retired and the cluster is restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..base.errors import KilledWorkerError
+from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
+from .core import Core
+from .events import Disconnect, Instruction
+from .placement import unbind
+from .state import ASSIGNED, ClientState, ObserverState, Peer, TaskState, WorkerState
+from .submission import leave_client
+
+#: Workers that may die while running a task before it is not tried again.
+KILLS_MAX: Final = 3
+#: Seconds without a byte from a worker after which it is given up. (Its death is noticed at once, by its connection.)
+LOST_AFTER_S: Final = 30.0
+#: Seconds between two heartbeats of a worker.
+HEARTBEAT_S: Final = 0.5
+
+
+class Membership:
+    """Joining, leaving, retiring, restarting.
+
+    Parameters
+    ----------
+    core : Core
+        The tables to act on.
+    versions : mapping of str to str
+        ``python`` (major.minor) and ``myscheduler``; peers must have the same.
+    """
+
+    def __init__(self, core: Core, versions: Mapping[str, str]) -> None:
+        self.core = core
+        self.versions = dict(versions)
+        self.retiring: dict[int, tuple[ClientState, list[WorkerState]]] = {}  # requests that wait for workers to leave
+        self.awaiting: list[tuple[ClientState, int, int]] = []  # (client, request, number of workers)
+        self.stopping: dict[str, None] = {}  # incarnations told to stop: their leaving is planned
+
+    # ---- joining ----------------------------------------------------------------------------------------------------
+
+    def join(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> list[Instruction]:
+        """Let a peer in, or refuse it in words."""
+        core = self.core
+        peer: Peer
+        try:
+            refusal = self._refusal(role, info)
+            if refusal is None and role is Role.WORKER:
+                ws = WorkerState(incarnation, core.now, dict(info))
+                peer = core.workers[incarnation] = ws
+                core.roomy[ws] = None
+            elif role is Role.CLIENT:
+                peer = core.clients[incarnation] = ClientState(incarnation, core.now, str(info.get("name", "")))
+            elif role is Role.OBSERVER:
+                peer = core.observers[incarnation] = ObserverState(incarnation, core.now)
+            else:
+                peer = Peer(incarnation, core.now)
+        except (KeyError, TypeError, ValueError) as error:
+            return [Disconnect(incarnation, f"HELLO lacks or garbles {error}")]
+        if refusal is not None:
+            core.workers.pop(incarnation, None)
+            core.clients.pop(incarnation, None)
+            core.observers.pop(incarnation, None)
+            core.message(peer, (REFUSED, *refusal))
+            return [Disconnect(incarnation, refusal[1])]
+        welcome = {"epoch": core.epoch, "cluster": core.cluster, "heartbeat_s": HEARTBEAT_S, "address": core.address}
+        core.message(peer, (WELCOME, welcome))
+        self.answer_awaiting()
+        return []
+
+    def _refusal(self, role: Role, info: Mapping[str, Any]) -> tuple[str, str] | None:
+        theirs = info.get("versions") or {}
+        for what in ("myscheduler", "python"):
+            if theirs.get(what) != self.versions[what]:
+                return (
+                    "version",
+                    f"this {role} runs {what} {theirs.get(what)}, the scheduler {what} {self.versions[what]}; "
+                    "pickled functions do not survive that. Use the same versions everywhere.",
+                )
+        if role is Role.WORKER and any(ws.name == info["name"] for ws in self.core.workers.values()):
+            return ("name", f"a worker named {info['name']!r} is connected already; choose another --name")
+        return None
+
+    # ---- leaving ----------------------------------------------------------------------------------------------------
+
+    def leave(self, incarnation: str, reason: str, planned: bool) -> None:
+        """A connection is gone."""
+        core = self.core
+        if (ws := core.workers.pop(incarnation, None)) is not None:
+            planned = planned or incarnation in self.stopping
+            self.stopping.pop(incarnation, None)
+            self._leave_worker(ws, reason, planned)
+        elif (client := core.clients.pop(incarnation, None)) is not None:
+            leave_client(core, client)
+            self.awaiting = [entry for entry in self.awaiting if entry[0] is not client]
+        else:
+            core.observers.pop(incarnation, None)
+
+    def _leave_worker(self, ws: WorkerState, reason: str, planned: bool) -> None:
+        core = self.core
+        unbind(core, ws)
+        suspects = sorted(ws.assigned, key=lambda ts: ts.rank)[: ws.nthreads]  # those that may have been running
+        suspects += ws.long_running
+        if not planned:
+            for ts in suspects:
+                ts.kills += 1
+        lost = list(ws.stored)
+        for ts in lost:
+            core.drop_holder(ts, ws)
+        for ts in lost:
+            if not ts.holders:
+                core.lose(ts)
+        for ts in [*ws.assigned, *ws.long_running]:
+            if ts.status is ASSIGNED and ts.worker is ws:
+                core.unassign(ts)
+                if ts.kills > KILLS_MAX:
+                    self._fail_killer(ts, ws, reason)
+                else:
+                    core.retreat(ts)
+        core.roomy.pop(ws, None)
+        self.answer_retiring()
+
+    def _fail_killer(self, ts: TaskState, ws: WorkerState, reason: str) -> None:
+        text = (
+            f"task {ts.key!r} was running on {ts.kills} workers when they died, so it is not tried again. The last was "
+            f"{ws.name} ({ws.address}): {reason}. If it ran out of memory, give workers more or split the task."
+        )
+        self.core.fail(ts, self.core.own_failure(ts.key, KilledWorkerError, text))
+
+    def silent_workers(self) -> list[WorkerState]:
+        """Workers that have not been heard of for too long."""
+        return [ws for ws in self.core.workers.values() if self.core.now - ws.last_seen > LOST_AFTER_S]
+
+    # ---- waiting for workers ----------------------------------------------------------------------------------------
+
+    def await_workers(self, client: ClientState, request: int, count: int) -> None:
+        """Answer the request once ``count`` workers are there."""
+        self.awaiting.append((client, request, count))
+        self.answer_awaiting()
+
+    def answer_awaiting(self) -> None:
+        """Answer those that waited for as many workers as there are now."""
+        present = sum(not ws.retiring for ws in self.core.workers.values())
+        still = []
+        for client, request, count in self.awaiting:
+            if present >= count and not self.stopping:
+                self.core.message(client, (REPLY, request, True, present))
+            else:
+                still.append((client, request, count))
+        self.awaiting = still
+
+    # ---- retiring ---------------------------------------------------------------------------------------------------
+
+    def retire(self, client: ClientState, request: int, names: tuple[str, ...]) -> None:
+        """Empty the named workers, stop them, then answer. Nothing is recomputed for it."""
+        core = self.core
+        leaving = [ws for ws in core.workers.values() if {ws.name, ws.address, ws.incarnation} & set(names)]
+        for ws in leaving:
+            ws.retiring = True
+        for ws in leaving:
+            unbind(core, ws)
+            for ts in ws.assigned:
+                if ts.attempt not in ws.recalled:
+                    ws.recalled[ts.attempt] = None
+                    core.row(ws, RECALL, (ts.key, ts.attempt))
+        self.retiring[request] = (client, leaving)
+        self.advance_retiring()
+
+    def advance_retiring(self) -> None:
+        """Copy what only retiring workers hold to others; stop those that are empty."""
+        core = self.core
+        for ws in [ws for _, leaving in self.retiring.values() for ws in leaving]:
+            if ws.incarnation not in core.workers or ws.incarnation in self.stopping:
+                continue
+            unique = [ts for ts in ws.stored if all(holder.retiring for holder in ts.holders)]
+            others = [other for other in core.workers.values() if not other.retiring]
+            if unique and others:
+                self._copy(ws, unique, others)
+            elif not ws.assigned and not ws.long_running:
+                self.stop(ws, "close", "retired")
+
+    def _copy(self, ws: WorkerState, unique: list[TaskState], others: list[WorkerState]) -> None:
+        """Ask the emptiest workers to fetch what would be lost; ask once per copy and target."""
+        for ts in unique:
+            if ts in ws.copying:
+                target = ws.copying[ts]
+                if target.incarnation in self.core.workers:
+                    continue
+            target = min(others, key=lambda other: other.nbytes)
+            ws.copying[ts] = target
+            addresses = tuple(holder.address for holder in ts.holders)
+            self.core.row(target, ACQUIRE, (ts.key, ts.attempt, ts.nbytes, addresses))
+
+    def answer_retiring(self) -> None:
+        """Answer the requests whose workers are all gone."""
+        workers = self.core.workers
+        for request, (client, leaving) in list(self.retiring.items()):
+            if not any(ws.incarnation in workers for ws in leaving):
+                del self.retiring[request]
+                if client.incarnation in self.core.clients:
+                    self.core.message(client, (REPLY, request, True, tuple(ws.name for ws in leaving)))
+
+    # ---- stopping ---------------------------------------------------------------------------------------------------
+
+    def stop(self, ws: WorkerState, mode: str, reason: str) -> None:
+        """Tell a worker to end or to begin again; its leaving is no accident then."""
+        self.stopping[ws.incarnation] = None
+        self.core.message(ws, (STOP, mode, reason))
+
+    def restart(self, client: ClientState, request: int) -> None:
+        """Forget all tasks and start all workers anew; answered when as many are back."""
+        core = self.core
+        count = len(core.workers)
+        for ts in list(core.tasks.values()):
+            for holder in ts.wanted_by:
+                core.row(holder, CANCELLED, (ts.key, "the cluster was restarted"))
+                del holder.wants[ts]
+            ts.wanted_by = ()
+            core.loose.append(ts)
+        for ws in core.workers.values():
+            self.stop(ws, "restart", "restart asked for by a client")
+        self.await_workers(client, request, count)
+
+

@@ -1,0 +1,126 @@
+"""What workers answer: results, errors, copies, inputs they cannot get, tasks given back.
+
+Each run that was sent to a worker is answered exactly once: by RESULTS, ERRORS, UNFETCHED or RECALLED. An answer counts only
+if it names the current attempt of the task and comes from the worker that was given it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..base.errors import ClusterError
+from ..protocol.messages import FREE, Message
+from .core import Core
+from .state import ASSIGNED, MEMORY, Failure, WorkerState
+
+#: How often a task may come back because its inputs could not be fetched from workers that say they have them.
+UNFETCHED_MAX: Final = 5
+
+
+def on_results(core: Core, ws: WorkerState, message: Message) -> None:
+    """Runs ended well; the worker holds the data."""
+    tasks = core.tasks
+    observed = core.observed()
+    incarnation = ws.incarnation
+    ws.last_result = core.now
+    for key, attempt, nbytes, type_name, payload, thread, start, duration in message[1]:
+        ts = tasks.get(key)
+        if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
+            core.settle(ws, key, attempt, has_data=True)
+            continue
+        core.unassign(ts)
+        prefix = ts.prefix
+        prefix.done += 1
+        prefix.observe(duration)
+        ts.nbytes = nbytes
+        ts.type_name = type_name
+        core.add_holder(ts, ws)
+        core.finish(ts, payload)
+        if observed:
+            core.runs.append((key, incarnation, thread, start, duration, True))
+
+
+def on_errors(core: Core, ws: WorkerState, message: Message) -> None:
+    """Runs raised."""
+    observed = core.observed()
+    ws.last_result = core.now
+    for key, attempt, payload, text, traceback, thread, start, duration in message[1]:
+        ts = core.tasks.get(key)
+        if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
+            core.settle(ws, key, attempt, has_data=False)
+            continue
+        core.unassign(ts)
+        if ts.retries > 0:
+            ts.retries -= 1
+            core.retreat(ts)
+        else:
+            core.fail(ts, Failure(key, payload, text, traceback))
+        if observed:
+            core.runs.append((key, ws.incarnation, thread, start, duration, False))
+
+
+def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
+    """The worker has fetched copies and keeps them."""
+    for key, attempt in message[1]:
+        ts = core.tasks.get(key)
+        if ts is None or ts.status is not MEMORY or ts.attempt != attempt:
+            core.row(ws, FREE, (key, attempt))
+        else:
+            core.add_holder(ts, ws)
+
+
+def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
+    """The worker could not get the inputs of runs: their holders are not to be believed."""
+    for key, attempt, failures in message[1]:
+        for dep_key, dep_attempt, address in failures:
+            dep = core.tasks.get(dep_key)
+            if dep is None or dep.status is not MEMORY or dep.attempt != dep_attempt:
+                continue
+            for holder in dep.holders:
+                if holder.address == address:
+                    core.row(holder, FREE, (dep_key, dep_attempt))
+                    core.drop_holder(dep, holder)
+            if not dep.holders:
+                core.lose(dep)
+        ts = core.tasks.get(key)
+        if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
+            core.settle(ws, key, attempt, has_data=False)
+            continue
+        core.unassign(ts)
+        count = core.unfetched[key] = core.unfetched.get(key, 0) + 1
+        if count < UNFETCHED_MAX:
+            core.retreat(ts)
+            continue
+        text = (
+            f"the inputs of task {key!r} could not be fetched {count} times, last {failures[0][0]!r} from "
+            f"{failures[0][2]}. Either workers cannot reach each other (check --host and firewalls), or the value "
+            "cannot be pickled (return something that can)."
+        )
+        core.fail(ts, core.own_failure(key, ClusterError, text))
+
+
+def on_recalled(core: Core, ws: WorkerState, message: Message) -> None:
+    """The worker gave runs back that it had not started."""
+    for key, attempt in message[1]:
+        ts = core.tasks.get(key)
+        if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
+            core.settle(ws, key, attempt, has_data=False)
+            continue
+        core.unassign(ts)
+        core.retreat(ts)
+
+
+def on_seceded(core: Core, ws: WorkerState, message: Message) -> None:
+    """Runs go on outside of the thread slots."""
+    for key, attempt in message[1]:
+        ts = core.tasks.get(key)
+        abandoned = ws.abandoned.get(attempt)
+        if ts is not None and ts.attempt == attempt and ts.worker is ws and ts in ws.assigned:
+            del ws.assigned[ts]
+            ws.long_running[ts] = None
+            ws.subtract(ts.estimate)
+        elif abandoned is not None and abandoned.slot:
+            abandoned.slot = False
+            ws.abandoned_slots -= 1
+            ws.subtract(abandoned.estimate)
+        core.roomy[ws] = None

@@ -1,0 +1,284 @@
+"""Which task runs where: the queue a runnable task waits in, and what a worker with room is sent.
+
+Everything runnable waits here, at the scheduler. ``place`` runs once per batch: first every free thread gets one task,
+then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S``. A worker takes the lowest rank among its own queue and
+the common ones. A worker with a free thread and nothing to take helps the one with the longest queue of its own, if moving
+the inputs costs less than waiting there would.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..base.errors import InsufficientMemoryError
+from ..protocol.messages import COMPUTE, FLAG_WANTED, RECALL, Row
+from .state import ASSIGNED, QUEUED, TaskState, WorkerState
+
+if TYPE_CHECKING:
+    from .core import Core
+    from .queues import Queue
+
+#: Seconds of work per thread sent ahead of what runs: some round trips on a busy machine.
+LOOKAHEAD_S: Final = 0.010
+#: Runs sent to one worker at most, beyond its threads.
+AHEAD_MAX: Final = 1000
+#: What moving one input costs beside its bytes: a round trip between workers, pickling on both sides.
+MOVE_LATENCY_S: Final = 0.001
+#: Bytes per second between workers, assumed.
+BANDWIDTH: Final = 500e6
+#: A worker that has reported nothing for so long is taken to be busy with longer tasks than estimated.
+SILENCE_S: Final = 0.05
+
+
+# ---- where a runnable task waits ------------------------------------------------------------------------------------
+
+
+def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
+    """The worker in whose queue a runnable task should wait, or None for the common queue of its requirement.
+
+    Fails the task when its inputs fit into the memory of no worker that may run it.
+    """
+    requirement = ts.requirement
+    if requirement.resources is not None:
+        return None
+    deps = ts.deps
+    if len(deps) == 1:  # the usual case
+        holders = deps[0].holders
+        if len(holders) == 1 and requirement is core.common and not holders[0].retiring:
+            ws = holders[0]
+            if not ws.memory_limit or deps[0].nbytes <= ws.memory_limit:
+                return ws
+    total = sum(dep.nbytes for dep in deps)
+    candidates = _candidates(core, ts)
+    if not candidates:
+        return None
+    roomy = {ws: held for ws, held in candidates.items() if not ws.memory_limit or total <= ws.memory_limit}
+    if not roomy:
+        if not any(
+            requirement.admits(ws) and (not ws.memory_limit or total <= ws.memory_limit)
+            for ws in core.workers.values()
+        ):
+            _fail_for_memory(core, ts, total)
+        return None
+    return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + backlog(ws, core.now))
+
+
+def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
+    """Workers that hold inputs of a task and may run it, with the bytes that are already there.
+
+    Each input counts as at least what ``MOVE_LATENCY_S`` is worth in bytes.
+    """
+    requirement = ts.requirement
+    held: dict[WorkerState, float] = {}
+    for dep in ts.deps:
+        worth = dep.nbytes + MOVE_LATENCY_S * BANDWIDTH
+        for ws in dep.holders:
+            held[ws] = held.get(ws, 0.0) + worth
+    if requirement.workers is not None:
+        preferred = {ws: bytes_ for ws, bytes_ in held.items() if requirement.prefers(ws)}
+        if not preferred:
+            preferred = {ws: 0.0 for ws in core.workers.values() if requirement.prefers(ws)}
+        if preferred or not requirement.loose:
+            held = preferred
+    return {ws: bytes_ for ws, bytes_ in held.items() if not ws.retiring}
+
+
+def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
+    limits = [ws.memory_limit for ws in core.workers.values() if ts.requirement.admits(ws)]
+    largest = max(limits, default=0)
+    text = (
+        f"the inputs of task {ts.key!r} take {total} bytes together, but the largest worker that may run it "
+        f"({ts.requirement.describe()}) has a memory limit of {largest} bytes. "
+        "Split the inputs, or start workers with a larger --memory-limit."
+    )
+    core.fail(ts, core.own_failure(ts.key, InsufficientMemoryError, text))
+
+
+def backlog(ws: WorkerState, now: float) -> float:
+    """Seconds until a new task would start on a worker, by estimate."""
+    seconds = (ws.occupancy + ws.local.work) / ws.nthreads
+    if ws.sent >= ws.nthreads:
+        return max(seconds, now - ws.last_result)
+    return seconds
+
+
+# ---- what a worker with room is sent --------------------------------------------------------------------------------
+
+
+def place(core: Core) -> None:
+    """Send queued tasks to workers with room."""
+    roomy = core.roomy
+    queued = core.totals
+    progress = True
+    while progress and queued[QUEUED]:  # one task per free thread and round, so that few tasks spread over many workers
+        progress = False
+        for ws in list(roomy):
+            if ws.sent < ws.nthreads and not ws.retiring:
+                ts = _take(core, ws) or _help(core, ws)
+                if ts is not None:
+                    _assign(core, ws, ts)
+                    del roomy[ws]
+                    roomy[ws] = None  # to the end: the next task goes to another worker first
+                    progress = True
+                    if not queued[QUEUED]:
+                        break
+    if not queued[QUEUED]:
+        return
+    for ws in list(roomy):
+        if ws.sent < ws.nthreads:
+            if not ws.retiring:
+                continue  # idle: it stays in the table, and whatever is queued next finds it there
+        elif not ws.retiring:
+            _send_ahead(core, ws)
+        del roomy[ws]
+
+
+def _send_ahead(core: Core, ws: WorkerState) -> None:
+    limit = ws.nthreads * LOOKAHEAD_S
+    most = ws.nthreads + AHEAD_MAX
+    while ws.occupancy < limit and ws.sent < most:
+        ts = _take(core, ws)
+        if ts is None:
+            return
+        _assign(core, ws, ts)
+
+
+def _take(core: Core, ws: WorkerState) -> TaskState | None:
+    """Take the lowest rank that a worker may run out of its queue."""
+    queue: Queue = ws.local
+    best = queue.peek() if queue.length else None
+    common = core.common.queue
+    if common.length:
+        ts = common.peek()
+        if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
+            best, queue = ts, common
+    if core.requirements:
+        for requirement in core.requirements.values():
+            if requirement.queue.length and requirement.admits(ws) and requirement.fits_now(ws):
+                ts = requirement.queue.peek()
+                if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
+                    best, queue = ts, requirement.queue
+    if best is not None:
+        queue.pop()
+    return best
+
+
+def _assign(core: Core, ws: WorkerState, ts: TaskState) -> None:
+    core.last_attempt += 1
+    ts.attempt = core.last_attempt
+    ts.worker = ws
+    core.move(ts, ASSIGNED)
+    if not ws.assigned:
+        ws.last_result = core.now
+    ws.assigned[ts] = None
+    ws.occupancy += ts.estimate
+    if ts.requirement.resources is not None:
+        ts.requirement.take(ws)
+    function = ts.function
+    assert function is not None
+    if function.func_id not in ws.functions:
+        ws.functions[function.func_id] = None
+        ws.new_functions[function.func_id] = function
+    deps: tuple[object, ...] = ()
+    locations: tuple[Row, ...] = ()
+    if ts.deps:
+        deps = tuple([dep.key for dep in ts.deps])
+        locations = tuple(
+            [
+                (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in dep.holders]))
+                for dep in ts.deps
+                if ws not in dep.holders
+            ]
+        )
+    flags = FLAG_WANTED if ts.wanted_by else 0
+    core.row(ws, COMPUTE, (ts.key, ts.attempt, function.func_id, ts.payload, ts.rank, deps, locations, flags))
+
+
+# ---- helping others -------------------------------------------------------------------------------------------------
+
+
+def _help(core: Core, ws: WorkerState) -> TaskState | None:
+    """For an idle worker: move some tasks over from the longest queue of another worker, if that pays."""
+    victim = None
+    longest = 0.0
+    for other in core.workers.values():
+        if other.local.length and other is not ws:
+            seconds = backlog(other, core.now)
+            if seconds > longest:
+                longest, victim = seconds, other
+    if victim is None:
+        return None
+    passed_over: list[TaskState] = []
+    moved = 0
+    seconds = 0.0
+    while victim.local.length and moved < AHEAD_MAX:
+        ts = victim.local.peek()
+        if ts is None:
+            break
+        victim.local.pop()
+        cost = _moving_cost(ts, ws)
+        if not ts.requirement.admits(ws) or cost < 0 or cost + seconds / ws.nthreads >= backlog(victim, core.now):
+            passed_over.append(ts)
+            if len(passed_over) >= 8:
+                break
+            continue
+        core.last_ticket += 1
+        ts.worker = ws
+        ws.local.push(ts, core.last_ticket)
+        moved += 1
+        seconds += cost + ts.estimate
+    for ts in passed_over:
+        core.last_ticket += 1
+        victim.local.push(ts, core.last_ticket)
+    return _take(core, ws) if moved else None
+
+
+def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
+    """Seconds to bring the inputs of a task to a worker; negative if they do not fit there."""
+    missing = 0
+    total = 0
+    count = 0
+    for dep in ts.deps:
+        total += dep.nbytes
+        if ws not in dep.holders:
+            missing += dep.nbytes
+            count += 1
+    if ws.memory_limit and total > ws.memory_limit:
+        return -1.0
+    return missing / BANDWIDTH + count * MOVE_LATENCY_S
+
+
+def recall(core: Core) -> None:
+    """When a worker idles while another sits on tasks it cannot have started: ask for those back."""
+    idle = [ws for ws in core.roomy if ws.sent < ws.nthreads and not ws.retiring]
+    if not idle:
+        return
+    room = sum(ws.nthreads - ws.sent for ws in idle)
+    for victim in core.workers.values():
+        surplus = victim.sent - victim.nthreads - len(victim.recalled)
+        if surplus <= 0 or core.now - victim.last_result < SILENCE_S:
+            continue
+        for ts in list(victim.assigned)[::-1][: min(surplus, room)]:
+            if ts.attempt not in victim.recalled and any(ts.requirement.admits(ws) for ws in idle):
+                victim.recalled[ts.attempt] = None
+                core.row(victim, RECALL, (ts.key, ts.attempt))
+                room -= 1
+        if room <= 0:
+            return
+
+
+def may_recall(core: Core) -> bool:
+    """Whether ``recall`` could find something to do, now or soon."""
+    for ws in core.workers.values():
+        if ws.sent > ws.nthreads + len(ws.recalled):
+            return any(other.sent < other.nthreads and not other.retiring for other in core.roomy)
+    return False
+
+
+def unbind(core: Core, ws: WorkerState) -> None:
+    """Take a worker out of placement: its own queue is shared out again."""
+    core.roomy.pop(ws, None)
+    for ts in ws.local.drain():
+        core.requeue(ts)
+
+

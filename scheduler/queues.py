@@ -1,0 +1,134 @@
+"""Queues of runnable tasks, in rank order, and the requirements that decide who may take from them."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .state import TaskState, WorkerState
+
+
+#: Resources are booked as floats; a thousand bookings of 0.1 must still add up.
+TOLERANCE: Final = 1e-6
+
+
+class Queue:
+    """Runnable tasks, lowest rank first. Removal is lazy: an entry counts only while the task's ticket names it."""
+
+    __slots__ = ("heap", "length", "work")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, TaskState]] = []
+        self.length = 0  # entries that count
+        self.work = 0.0  # seconds, by the estimates of the entries that count
+
+    def push(self, ts: TaskState, ticket: int) -> None:
+        """Enter a task; equal ranks leave in the order of their tickets."""
+        ts.ticket = ticket
+        self.length += 1
+        self.work += ts.estimate
+        heappush(self.heap, (ts.rank, ticket, ts))
+
+    def discard(self, ts: TaskState) -> None:
+        """Take a task out that is somewhere in this queue."""
+        ts.ticket = 0
+        self._account(ts)
+        if len(self.heap) > 2 * self.length + 64:
+            self.heap = sorted(entry for entry in self.heap if entry[2].ticket == entry[1])
+
+    def peek(self) -> TaskState | None:
+        """The next task, or None."""
+        heap = self.heap
+        while heap:
+            _, ticket, ts = heap[0]
+            if ts.ticket == ticket:
+                return ts
+            heappop(heap)
+        return None
+
+    def pop(self) -> TaskState:
+        """Take out the task that ``peek`` has just shown."""
+        ts = heappop(self.heap)[2]
+        ts.ticket = 0
+        self._account(ts)
+        return ts
+
+    def drain(self) -> list[TaskState]:
+        """Take out all tasks, in order."""
+        tasks = []
+        while self.peek() is not None:
+            tasks.append(self.pop())
+        return tasks
+
+    def _account(self, ts: TaskState) -> None:
+        self.length -= 1
+        self.work = self.work - ts.estimate if self.length else 0.0
+
+
+class Requirement:
+    """Where a task may run: on which workers, with which resources. Shared by all tasks that ask for the same.
+
+    Parameters
+    ----------
+    workers : tuple of str or None
+        Names, addresses or hosts of workers; None means any.
+    loose : bool
+        ``workers`` is a wish only.
+    resources : tuple of (str, float) or None
+        Amounts that are taken from the worker while the task is assigned to it.
+    """
+
+    __slots__ = ("loose", "queue", "resources", "workers")
+
+    def __init__(
+        self,
+        workers: tuple[str, ...] | None = None,
+        loose: bool = False,
+        resources: tuple[tuple[str, float], ...] | None = None,
+    ) -> None:
+        self.workers = workers
+        self.loose = loose
+        self.resources = resources
+        self.queue = Queue()  # runnable tasks with this requirement that are bound to no worker
+
+    @property
+    def trivial(self) -> bool:
+        """Whether any worker will do."""
+        return self.resources is None and (self.workers is None or self.loose)
+
+    def prefers(self, ws: WorkerState) -> bool:
+        """Whether the worker is among those asked for."""
+        workers = self.workers
+        return workers is None or ws.name in workers or ws.address in workers or ws.host in workers
+
+    def admits(self, ws: WorkerState) -> bool:
+        """Whether the worker could ever run such a task."""
+        if not self.loose and not self.prefers(ws):
+            return False
+        return self.resources is None or all(ws.resources.get(name, 0) >= amount for name, amount in self.resources)
+
+    def fits_now(self, ws: WorkerState) -> bool:
+        """Whether the resources are free on the worker at this moment."""
+        return self.resources is None or all(
+            ws.free_resources[name] + TOLERANCE >= amount for name, amount in self.resources
+        )
+
+    def take(self, ws: WorkerState) -> None:
+        """Book the resources."""
+        for name, amount in self.resources or ():
+            ws.free_resources[name] -= amount
+
+    def give_back(self, ws: WorkerState) -> None:
+        """Return the resources."""
+        for name, amount in self.resources or ():
+            ws.free_resources[name] += amount
+
+    def describe(self) -> str:
+        """In words, for explanations and errors."""
+        parts = []
+        if self.workers is not None:
+            parts.append(f"workers {', '.join(self.workers)}" + (" (preferred)" if self.loose else ""))
+        if self.resources:
+            parts.append("resources " + ", ".join(f"{name}={amount:g}" for name, amount in self.resources))
+        return " and ".join(parts) or "any worker"

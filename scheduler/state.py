@@ -1,0 +1,371 @@
+"""Records of the scheduler: tasks, workers, clients, and the one function that changes the status of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, Final
+
+from ..base.errors import InternalError
+from ..base.keys import Key, key_prefix
+from ..protocol.blob import Payload
+from ..protocol.messages import Row
+from .queues import Queue, Requirement
+
+
+class Status(IntEnum):
+    """Where a task stands. Each move between two of these is listed in ``MOVES``."""
+
+    RELEASED = 0  # known, but nobody needs its result now
+    WAITING = 1  # some input is not in memory yet
+    QUEUED = 2  # runnable, in one of the scheduler's queues
+    ASSIGNED = 3  # sent to a worker, which may be running it
+    MEMORY = 4  # its result is held by at least one worker
+    ERRED = 5  # it failed, or something it needs did
+    FORGOTTEN = 6  # not in the tables any more
+
+
+RELEASED: Final = Status.RELEASED
+WAITING: Final = Status.WAITING
+QUEUED: Final = Status.QUEUED
+ASSIGNED: Final = Status.ASSIGNED
+MEMORY: Final = Status.MEMORY
+ERRED: Final = Status.ERRED
+FORGOTTEN: Final = Status.FORGOTTEN
+
+#: The legal moves. docs/design.md shows them as a diagram made from this table.
+MOVES: Final[dict[Status, tuple[Status, ...]]] = {
+    RELEASED: (WAITING, QUEUED, MEMORY, ERRED, FORGOTTEN),
+    WAITING: (QUEUED, RELEASED, ERRED, FORGOTTEN),
+    QUEUED: (ASSIGNED, WAITING, RELEASED, ERRED, FORGOTTEN),
+    ASSIGNED: (MEMORY, QUEUED, WAITING, RELEASED, ERRED, FORGOTTEN),
+    MEMORY: (RELEASED, FORGOTTEN),
+    ERRED: (RELEASED, FORGOTTEN),
+    FORGOTTEN: (),
+}
+_MASKS: Final = [sum(1 << target for target in MOVES[status]) for status in Status]
+
+
+class Function:
+    """A pickled function, shared by all tasks that call it."""
+
+    __slots__ = ("func_id", "payload", "users")
+
+    def __init__(self, func_id: bytes, payload: Payload) -> None:
+        self.func_id = func_id
+        self.payload = payload
+        self.users = 0  # tasks and connected clients that may refer to it
+
+
+class Prefix:
+    """All tasks of one kind: how many stand where, and how long they take."""
+
+    __slots__ = ("counts", "done", "duration", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts = [0] * len(Status)
+        self.done = 0  # runs that ended well, ever
+        self.duration: float | None = None  # seconds, exponentially weighted
+
+    def observe(self, seconds: float) -> None:
+        """Take one measured run into the estimate."""
+        old = self.duration
+        self.duration = seconds if old is None else old + (seconds - old) * 0.2
+
+    @property
+    def live(self) -> int:
+        """Tasks of this kind that are in the tables."""
+        return sum(self.counts[:FORGOTTEN])
+
+
+class Failure:
+    """Why a task failed; shared by all tasks that failed because of it."""
+
+    __slots__ = ("culprit", "payload", "text", "traceback")
+
+    def __init__(self, culprit: Key, payload: Payload, text: str, traceback: str) -> None:
+        self.culprit = culprit
+        self.payload = payload  # empty when the scheduler itself is the author: then text is "ClassName: message"
+        self.text = text
+        self.traceback = traceback
+
+
+class TaskState:
+    """One task. Kept small: a hundred thousand finished ones should cost less than 100 MB."""
+
+    __slots__ = (
+        "attempt",
+        "dependents",
+        "deps",
+        "estimate",
+        "failure",
+        "function",
+        "holders",
+        "key",
+        "kills",
+        "live_dependents",
+        "nbytes",
+        "needed_by",
+        "payload",
+        "prefix",
+        "rank",
+        "requirement",
+        "retries",
+        "status",
+        "ticket",
+        "type_name",
+        "waiting_on",
+        "wanted_by",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        prefix: Prefix,
+        function: Function | None,
+        payload: Payload,
+        deps: tuple[TaskState, ...],
+        rank: int,
+        requirement: Requirement,
+        retries: int,
+    ) -> None:
+        self.key = key
+        self.prefix = prefix
+        self.status: Status = RELEASED
+        self.function = function  # None: scattered data, cannot be made again
+        self.payload = payload
+        self.deps = deps
+        self.rank = rank  # lower runs first
+        self.requirement = requirement
+        self.retries = retries  # how often it may still be run again after an exception
+        self.kills = 0  # workers that died while it may have been running
+        self.attempt = 0  # the current run (ASSIGNED) or the one that made the data (MEMORY)
+        self.worker: WorkerState | None = None  # where it is ASSIGNED, or QUEUED if that is a worker's own queue
+        self.estimate = 0.0  # seconds it counts for where it is queued or assigned
+        self.ticket = 0  # names its entry in a queue; older entries are stale
+        self.waiting_on = 0  # inputs not in memory, while WAITING
+        self.holders: tuple[WorkerState, ...] = ()  # exactly when MEMORY
+        self.nbytes = 0
+        self.type_name = ""
+        self.failure: Failure | None = None  # exactly when ERRED
+        self.dependents: list[TaskState] | None = None  # may hold forgotten ones until compacted
+        self.live_dependents = 0  # dependents that are not forgotten
+        self.needed_by = 0  # dependents that are WAITING, QUEUED or ASSIGNED, and graphs still arriving that hold it
+        self.wanted_by: tuple[ClientState, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<TaskState {self.key!r} {self.status.name.lower()}>"
+
+    def each_dependent(self) -> Iterator[TaskState]:
+        """The dependents that are not forgotten, oldest first."""
+        if self.dependents:
+            for dependent in self.dependents:
+                if dependent.status is not FORGOTTEN:
+                    yield dependent
+
+    def add_dependent(self, dependent: TaskState) -> None:
+        """Note that ``dependent`` uses our result."""
+        if self.dependents is None:
+            self.dependents = [dependent]
+        else:
+            self.dependents.append(dependent)
+        self.live_dependents += 1
+
+    def drop_dependent(self) -> None:
+        """Note that one of our dependents has just been forgotten."""
+        self.live_dependents -= 1
+        if not self.live_dependents:
+            self.dependents = None
+        elif self.dependents is not None and len(self.dependents) > 2 * self.live_dependents + 16:
+            self.dependents = list(self.each_dependent())
+
+
+class Peer:
+    """What all connected peers have: an outbox of rows by op, and loose messages."""
+
+    __slots__ = ("incarnation", "last_seen", "messages", "rows")
+
+    def __init__(self, incarnation: str, now: float) -> None:
+        self.incarnation = incarnation
+        self.last_seen = now
+        self.rows: dict[int, list[Row]] = {}
+        self.messages: list[tuple[Any, ...]] = []
+
+
+class Abandoned:
+    """A run we gave up, until its worker answers: what it still occupies there."""
+
+    __slots__ = ("estimate", "requirement", "slot")
+
+    def __init__(self, estimate: float, requirement: Requirement, slot: bool) -> None:
+        self.estimate = estimate
+        self.requirement = requirement
+        self.slot = slot
+
+
+class WorkerState(Peer):
+    """One life of a worker."""
+
+    __slots__ = (
+        "abandoned",
+        "abandoned_slots",
+        "address",
+        "assigned",
+        "copying",
+        "free_resources",
+        "functions",
+        "host",
+        "info",
+        "last_result",
+        "local",
+        "long_running",
+        "memory_limit",
+        "metrics",
+        "name",
+        "nbytes",
+        "new_functions",
+        "nthreads",
+        "occupancy",
+        "only",
+        "recalled",
+        "resources",
+        "retiring",
+        "stored",
+    )
+
+    def __init__(self, incarnation: str, now: float, info: dict[str, Any]) -> None:
+        super().__init__(incarnation, now)
+        self.info = info
+        self.name: str = info["name"]
+        self.address: str = info["address"]
+        self.host: str = info["host"]
+        self.nthreads: int = info["nthreads"]
+        self.memory_limit: int = info["memory_limit"]
+        self.resources: dict[str, float] = dict(info["resources"])
+        self.free_resources = dict(self.resources)
+        self.metrics: dict[str, Any] = {}
+        self.retiring = False
+        self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
+        self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots
+        self.abandoned: dict[int, Abandoned] = {}  # attempts given up, not answered yet
+        self.abandoned_slots = 0  # of those, the ones that hold a thread slot
+        self.recalled: dict[int, None] = {}  # attempts asked back, not answered yet
+        self.copying: dict[TaskState, WorkerState] = {}  # while retiring: who was asked to take over what
+        self.occupancy = 0.0  # seconds of work sent, by estimate
+        self.local = Queue()  # runnable tasks that should run here
+        self.stored: dict[TaskState, None] = {}
+        self.nbytes = 0
+        self.functions: dict[bytes, None] = {}  # those it has been sent
+        self.new_functions: dict[bytes, Function] = {}  # to go with the next COMPUTE
+        self.last_result = now
+        self.only = (self,)  # shared by all tasks that only this worker holds
+
+    def subtract(self, estimate: float) -> None:
+        """Take a run out of the occupancy; exactly zero when nothing is left."""
+        self.occupancy = self.occupancy - estimate if self.assigned or self.abandoned_slots else 0.0
+
+    @property
+    def sent(self) -> int:
+        """Runs that occupy or await one of its thread slots."""
+        return len(self.assigned) + self.abandoned_slots
+
+
+class Arriving:
+    """A graph of which more slices are to come."""
+
+    __slots__ = ("base", "held", "top")
+
+    def __init__(self, base: int) -> None:
+        self.base = base  # where its ranks begin
+        self.top = 0
+        self.held: list[TaskState] = []  # entered, and needed by the graph itself until all of it is here
+
+
+class ClientState(Peer):
+    """One connected client."""
+
+    __slots__ = ("arriving", "functions", "name", "only", "placing", "wants")
+
+    def __init__(self, incarnation: str, now: float, name: str) -> None:
+        super().__init__(incarnation, now)
+        self.name = name
+        self.wants: dict[TaskState, None] = {}
+        self.functions: dict[bytes, None] = {}
+        self.arriving: dict[int, Arriving] = {}  # by request
+        self.placing: dict[int, tuple[Key, tuple[str, ...]]] = {}  # attempts given out for scattered data, not PLACED yet
+        self.only = (self,)
+
+
+class ObserverState(Peer):
+    """One connected dashboard."""
+
+    __slots__ = ("streaming",)
+
+    def __init__(self, incarnation: str, now: float) -> None:
+        super().__init__(incarnation, now)
+        self.streaming = False
+
+
+class Tables:
+    """Everything the scheduler knows, and the only code that changes a task's status."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[Key, TaskState] = {}
+        self.workers: dict[str, WorkerState] = {}
+        self.clients: dict[str, ClientState] = {}
+        self.observers: dict[str, ObserverState] = {}
+        self.functions: dict[bytes, Function] = {}
+        self.prefixes: dict[str, Prefix] = {}
+        self.totals = [0] * len(Status)
+
+    def prefix_of(self, key: Key) -> Prefix:
+        """The record of the kind of task that ``key`` belongs to."""
+        name = key_prefix(key)
+        prefix = self.prefixes.get(name)
+        if prefix is None:
+            if len(self.prefixes) >= PREFIXES_MAX:
+                self._evict_prefixes()
+            prefix = self.prefixes[name] = Prefix(name)
+        return prefix
+
+    def _evict_prefixes(self) -> None:
+        """Forget kinds without tasks: keys without a token would otherwise fill the table."""
+        for name in [name for name, prefix in self.prefixes.items() if not prefix.live]:
+            del self.prefixes[name]
+
+    def add_task(self, ts: TaskState) -> None:
+        """Enter a new task, RELEASED."""
+        self.tasks[ts.key] = ts
+        ts.prefix.counts[RELEASED] += 1
+        self.totals[RELEASED] += 1
+        if ts.function is not None:
+            ts.function.users += 1
+        for dep in ts.deps:
+            dep.add_dependent(ts)
+
+    def move(self, ts: TaskState, status: Status) -> None:
+        """Change the status of a task: the only place where this happens."""
+        old = ts.status
+        if not _MASKS[old] >> status & 1:
+            raise InternalError(f"task {ts.key!r} may not move from {old.name} to {status.name}")
+        counts = ts.prefix.counts
+        counts[old] -= 1
+        counts[status] += 1
+        totals = self.totals
+        totals[old] -= 1
+        totals[status] += 1
+        ts.status = status
+
+    def drop_function_user(self, func_id: bytes) -> None:
+        """Forget a function when its last user is gone."""
+        function = self.functions.get(func_id)
+        if function is not None:
+            function.users -= 1
+            if function.users <= 0:
+                del self.functions[func_id]
+
+
+#: Kinds of tasks remembered for progress and durations.
+PREFIXES_MAX: Final = 1000

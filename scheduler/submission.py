@@ -1,0 +1,213 @@
+"""What clients ask for: graphs, wants, releases, cancellations, retries, scattered data."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..base.errors import CancelledError, ProtocolError
+from ..base.keys import Key, validate_key
+from ..protocol.blob import Payload
+from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
+from .core import Core
+from .queues import Requirement
+from .state import ERRED, RELEASED, Arriving, ClientState, Function, TaskState
+
+#: Ranks are 63 bits: 15 for the priority in sixteenths (higher first), 48 for the position in the line.
+_POSITION_BITS: Final = 48
+_LEVELS: Final = 16384
+#: Priorities beyond this are cut off.
+PRIORITY_MAX: Final = 1000
+
+
+def on_submit(core: Core, client: ClientState, message: Message) -> None:
+    """Enter a slice of a graph; with the last slice, let go of what nobody wants."""
+    _, request, functions, options, rows, wants, more = message
+    for func_id, payload in functions:
+        _learn_function(core, client, func_id, payload)
+    parsed = [_Options(core, row) for row in options]
+    arriving = client.arriving.get(request)
+    if arriving is None:
+        arriving = client.arriving[request] = Arriving(core.next_order)
+    entered: list[TaskState] = []
+    tasks = core.tasks
+    for row in rows:
+        ts = tasks.get(row[0])
+        if ts is None:
+            ts = _new_task(core, row, arriving, parsed)
+            if wants is not None:
+                ts.needed_by += 1
+                arriving.held.append(ts)
+        entered.append(ts)
+    for ts in entered if wants is None else [entered[index] for index in wants]:
+        core.want(client, ts)
+        core.tell(client, ts)
+    for ts in entered:
+        if ts.status is RELEASED and (ts.wanted_by or ts.needed_by):
+            core.ensure(ts)
+    if not more:
+        del client.arriving[request]
+        core.next_order = max(core.next_order, arriving.top + 1)
+        for ts in arriving.held:
+            core.drop_need(ts)
+
+
+class _Options:
+    """One option row, made sense of."""
+
+    __slots__ = ("rank_base", "requirement", "retries")
+
+    def __init__(self, core: Core, row: Row) -> None:
+        priority, retries, workers, loose, resources = row
+        level = _LEVELS - round(max(-PRIORITY_MAX, min(PRIORITY_MAX, priority)) * 16)
+        self.rank_base = level << _POSITION_BITS
+        self.retries: int = retries
+        self.requirement = core.common
+        if workers is not None or resources is not None:
+            signature = (workers, loose, resources)
+            requirement = core.requirements.get(signature)
+            if requirement is None:
+                requirement = core.requirements[signature] = Requirement(workers, loose, resources)
+            self.requirement = requirement
+
+
+def _learn_function(core: Core, client: ClientState, func_id: bytes, payload: Payload) -> None:
+    function = core.functions.get(func_id)
+    if function is None:
+        function = core.functions[func_id] = Function(func_id, payload)
+    if func_id not in client.functions:
+        client.functions[func_id] = None
+        function.users += 1
+
+
+def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options]) -> TaskState:
+    key, func_id, payload, dep_keys, order, option = row
+    validate_key(key)
+    function = core.functions.get(func_id)
+    if function is None:
+        raise ProtocolError(f"task {key!r} calls a function that was not sent")
+    chosen = options[option]
+    tasks = core.tasks
+    missing = [dep for dep in dep_keys if dep not in tasks] if dep_keys else None
+    deps = tuple([tasks[dep] for dep in dep_keys if dep in tasks]) if dep_keys else ()
+    position = arriving.base + order
+    if position > arriving.top:
+        arriving.top = position
+    rank = chosen.rank_base + position
+    ts = TaskState(key, core.prefix_of(key), function, payload, deps, rank, chosen.requirement, chosen.retries)
+    core.add_task(ts)
+    if missing:
+        text = (
+            f"task {key!r} needs {missing[0]!r}, which the scheduler does not know: its future was released or "
+            "cancelled before this task was submitted. Keep the future until then."
+        )
+        core.fail(ts, core.own_failure(key, CancelledError, text))
+    return ts
+
+
+def on_want(core: Core, client: ClientState, message: Message) -> None:
+    """A client attached to keys by name."""
+    for key in message[1]:
+        ts = core.tasks.get(key)
+        if ts is None:
+            core.row(client, CANCELLED, (key, f"the scheduler does not know {key!r}"))
+            continue
+        core.want(client, ts)
+        core.tell(client, ts)
+        if ts.status is RELEASED:
+            core.ensure(ts)
+
+
+def on_release(core: Core, client: ClientState, message: Message) -> None:
+    """A client dropped its last futures of these keys."""
+    tasks = core.tasks
+    for key in message[1]:
+        ts = tasks.get(key)
+        if ts is not None:
+            core.unwant(client, ts)
+
+
+def on_cancel(core: Core, client: ClientState, message: Message) -> None:
+    """Cancel keys and what depends on them; keys that other clients want too only with force."""
+    _, request, keys, force, reason = message
+    for key in keys:
+        ts = core.tasks.get(key)
+        if ts is None:
+            continue
+        if force or ts.wanted_by in ((), client.only):
+            core.cancel(ts, reason)
+        elif client in ts.wanted_by:
+            core.unwant(client, ts)
+            core.row(client, CANCELLED, (key, reason))
+    core.message(client, (REPLY, request, True, None))
+
+
+def on_retry(core: Core, client: ClientState, message: Message) -> None:
+    """Run failed tasks again, from the one that failed first."""
+    _, request, keys = message
+    again: list[TaskState] = []
+    stack = [ts for key in keys if (ts := core.tasks.get(key)) is not None]
+    while stack:
+        ts = stack.pop()
+        if ts.status is ERRED and ts.function is not None:
+            core.move(ts, RELEASED)
+            ts.failure = None
+            ts.kills = 0
+            again.append(ts)
+            stack.extend(ts.deps)
+    for ts in again:
+        if ts.wanted_by or ts.needed_by:
+            core.ensure(ts)
+    core.message(client, (REPLY, request, True, tuple(ts.key for ts in again)))
+
+
+def on_placed(core: Core, client: ClientState, message: Message) -> None:
+    """Scattered data has reached workers."""
+    _, request, rows = message
+    for key, attempt, nbytes, type_name, incarnations in rows:
+        client.placing.pop(attempt, None)
+        _enter_placed(core, client, key, attempt, nbytes, type_name, incarnations)
+    core.message(client, (REPLY, request, True, None))
+
+
+def _enter_placed(
+    core: Core, client: ClientState, key: Key, attempt: int, nbytes: int, type_name: str, incarnations: tuple[Any, ...]
+) -> None:
+    holders = [core.workers[name] for name in incarnations if name in core.workers]
+    ts = core.tasks.get(key)
+    if ts is not None and (ts.status is not RELEASED or ts.function is not None):
+        for ws in holders:  # the key has another meaning already: refuse the copies
+            core.row(ws, FREE, (key, attempt))
+        core.want(client, ts)
+        core.tell(client, ts)
+        if ts.status is RELEASED:
+            core.ensure(ts)
+        return
+    if ts is None:
+        validate_key(key)
+        ts = TaskState(key, core.prefix_of(key), None, b"", (), core.next_order, core.common, 0)
+        core.add_task(ts)
+    core.want(client, ts)
+    ts.attempt = attempt
+    ts.nbytes = nbytes
+    ts.type_name = type_name
+    for ws in holders:
+        core.add_holder(ts, ws)
+    if holders:
+        core.finish(ts, None)
+    else:
+        core.ensure(ts)
+
+
+def leave_client(core: Core, client: ClientState) -> None:
+    """A client is gone: nobody holds its futures any more."""
+    for arriving in client.arriving.values():
+        for ts in arriving.held:
+            core.drop_need(ts)
+    for attempt, (key, incarnations) in client.placing.items():
+        for name in incarnations:
+            if name in core.workers:
+                core.row(core.workers[name], FREE, (key, attempt))
+    for ts in list(client.wants):
+        core.unwant(client, ts)
+    for func_id in client.functions:
+        core.drop_function_user(func_id)
