@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import secrets
 from typing import NewType
@@ -34,3 +36,25 @@ class IdSource:
     def incarnation(self) -> Incarnation:
         """A new incarnation: 16 hexadecimal digits."""
         return Incarnation(f"{self._random.getrandbits(64):016x}")
+
+
+_count = itertools.count(1).__next__
+_process = ""
+
+
+def unique_suffix() -> str:
+    """What to put behind a name so that no other name, in any process, is the same: ``5f3a9c0112345678-17``."""
+    global _process
+    if not _process:
+        _process = IdSource().incarnation()
+    return f"{_process}-{_count()}"
+
+
+def _forget_process() -> None:
+    global _process
+    _process = ""
+
+
+# A forked child goes on counting where its parent was: only another prefix keeps their names apart.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_process)

@@ -1,0 +1,135 @@
+"""Which scheduler runs a graph: names, the default, and what counts as one.
+
+The only file of ``graph`` with a lock: clients come and go on any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+
+from ..base.errors import UsageError
+from ..base.keys import Key
+from ..base.refs import TaskRef
+from .task import Graph
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """What can run a graph: a client of a cluster, or a scheduler of this machine."""
+
+    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
+        """Run what ``keys`` need and return their values, in order."""
+        ...
+
+    def persist(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, TaskRef]:
+        """Start what ``keys`` need and return a reference to each result."""
+        ...
+
+
+SchedulerLike: TypeAlias = "None | str | Scheduler | Any"
+
+_lock = threading.Lock()
+_loaders: dict[str, Callable[[], Scheduler]] = {}
+_loaded: dict[str, Scheduler] = {}
+_adapters: list[tuple[type, Callable[[Any], Scheduler]]] = []
+_defaults: list[Scheduler] = []
+
+#: Runs graphs while no client is there.
+FALLBACK = "threads"
+
+
+def register(name: str, loader: Callable[[], Scheduler]) -> None:
+    """Let ``scheduler=name`` mean what ``loader`` returns; it is called when the name is first used.
+
+    Parameters
+    ----------
+    name : str
+        Not case sensitive. A name registered again means the new scheduler.
+    loader : callable
+        Makes the scheduler; a place for late imports.
+    """
+    with _lock:
+        _loaders[name.lower()] = loader
+        _loaded.pop(name.lower(), None)
+
+
+def register_type(kind: type, adapt: Callable[[Any], Scheduler]) -> None:
+    """Let ``scheduler=`` take instances of ``kind``, which ``adapt`` turns into schedulers."""
+    with _lock:
+        _adapters[:] = [(known, adapter) for known, adapter in _adapters if known is not kind]
+        _adapters.append((kind, adapt))
+
+
+def push_default(scheduler: Scheduler) -> None:
+    """Make ``scheduler`` run every graph that names no other, until ``remove_default``."""
+    with _lock:
+        _defaults.append(scheduler)
+
+
+def remove_default(scheduler: Scheduler) -> None:
+    """Undo ``push_default``; the newest of those that remain becomes the default. Does nothing if it is not there."""
+    with _lock:
+        for position in range(len(_defaults) - 1, -1, -1):
+            if _defaults[position] is scheduler:
+                del _defaults[position]
+                return
+
+
+def resolve(scheduler: SchedulerLike = None) -> Scheduler:
+    """Find the scheduler that ``scheduler`` means.
+
+    Parameters
+    ----------
+    scheduler : None, str, Scheduler or concurrent.futures.Executor
+        None means the newest default, else ``"threads"``.
+
+    Returns
+    -------
+    Scheduler
+        What will run the graph.
+
+    Raises
+    ------
+    UsageError
+        An unknown name (the message lists the known ones), or an object that cannot run graphs.
+    """
+    if scheduler is None:
+        with _lock:
+            if _defaults:
+                return _defaults[-1]
+        scheduler = FALLBACK
+    if isinstance(scheduler, str):
+        return _by_name(scheduler)
+    with _lock:
+        adapters = list(_adapters)
+    for kind, adapt in adapters:
+        if isinstance(scheduler, kind):
+            return adapt(scheduler)
+    if not isinstance(scheduler, type) and isinstance(scheduler, Scheduler):
+        return cast(Scheduler, scheduler)
+    raise UsageError(
+        f"{scheduler!r} cannot run graphs; scheduler= takes a name ({_known()}), "
+        "a Client, or a concurrent.futures.Executor"
+    )
+
+
+def _by_name(name: str) -> Scheduler:
+    name = name.lower()
+    with _lock:
+        found = _loaded.get(name)
+        loader = _loaders.get(name)
+    if found is not None:
+        return found
+    if loader is None:
+        raise UsageError(f"no scheduler is called {name!r}; known are {_known()}")
+    # Outside the lock, because it may import; should two threads get here, the first one's scheduler stays.
+    made = loader()
+    with _lock:
+        return _loaded.setdefault(name, made)
+
+
+def _known() -> str:
+    with _lock:
+        return ", ".join(repr(name) for name in _loaders) or "none"

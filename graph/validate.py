@@ -1,0 +1,151 @@
+"""Whether a graph can run, and merging graphs. Messages name the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NoReturn
+
+from ..base.errors import GraphError
+from ..base.keys import Key, validate_key
+from .task import Graph, Task
+from .tokenize import tokenize
+
+_SHOWN = 20
+
+
+def check(graph: Mapping[Key, Task], external: Container[Key] = ()) -> None:
+    """Raise unless the graph can run.
+
+    Parameters
+    ----------
+    graph : mapping of Key to Task
+        What is to be run.
+    external : container of Key
+        Keys of results that exist elsewhere and may be referred to.
+
+    Raises
+    ------
+    GraphError
+        A task needs a key that is neither in the graph nor external, or tasks need each other in a circle.
+    KeyTypeError
+        A key cannot name a task.
+
+    Examples
+    --------
+    >>> from myscheduler.base.refs import TaskRef
+    >>> check({"x": Task(abs, (TaskRef("y"),))})
+    Traceback (most recent call last):
+    ...
+    myscheduler.base.errors.GraphError: task 'x' needs 'y', which is neither in the graph nor a future that is held
+    """
+    for key, task in graph.items():
+        validate_key(key)
+        for dependency in task.dependencies:
+            if dependency not in graph and dependency not in external:
+                validate_key(dependency)
+                raise GraphError(
+                    f"task {key!r} needs {dependency!r}, which is neither in the graph nor a future that is held"
+                )
+    if not _is_acyclic(graph):
+        raise_cycle(graph)
+
+
+def check_wanted(graph: Mapping[Key, Task], keys: Iterable[Any]) -> None:
+    """Raise unless all of ``keys`` are in the graph.
+
+    Examples
+    --------
+    >>> check_wanted({"x": Task(int)}, ["y"])
+    Traceback (most recent call last):
+    ...
+    myscheduler.base.errors.GraphError: 'y' is wanted but not in the graph
+    """
+    for key in keys:
+        if validate_key(key) not in graph:
+            raise GraphError(f"{key!r} is wanted but not in the graph")
+
+
+def _is_acyclic(graph: Mapping[Key, Task]) -> bool:
+    missing = {key: sum(1 for d in task.dependencies if d in graph) for key, task in graph.items()}
+    users: dict[Key, list[Key]] = {}
+    for key, task in graph.items():
+        for dependency in task.dependencies:
+            users.setdefault(dependency, []).append(key)
+    ready = [key for key, count in missing.items() if not count]
+    for key in ready:
+        for user in users.get(key, ()):
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    return len(ready) == len(missing)
+
+
+def raise_cycle(graph: Mapping[Key, Task]) -> NoReturn:
+    """Find a cycle in a graph that has one, and raise the error that shows it."""
+    finished: dict[Key, None] = {}
+    for start in graph:
+        # A path is a dict in order: where we came from, and whether we have been there.
+        path: dict[Key, list[Key]] = {}
+        key = start
+        while True:
+            if key in path:
+                keys = list(path)
+                _raise_cycle(keys[keys.index(key) :])
+            if key not in finished:
+                path[key] = [d for d in graph[key].dependencies if d in graph]
+            while path and not path[key := next(reversed(path))]:
+                finished[key] = None
+                path.popitem()
+            if not path:
+                break
+            key = path[key].pop()
+    raise GraphError("the graph has no cycle")
+
+
+def _raise_cycle(cycle: list[Key]) -> NoReturn:
+    shown = [repr(key) for key in [*cycle, cycle[0]]]
+    if len(shown) > _SHOWN:
+        shown = [*shown[: _SHOWN - 2], f"... {len(shown) - _SHOWN + 1} more ...", shown[-1]]
+    raise GraphError(f"the graph has a cycle, each task needs the next: {' -> '.join(shown)}")
+
+
+def merge(*graphs: Mapping[Key, Task]) -> Graph:
+    """Join graphs into one.
+
+    Raises
+    ------
+    GraphError
+        Two graphs define different tasks under one key.
+
+    Examples
+    --------
+    >>> merge({"x": Task(int)}, {"x": Task(int)}, {"y": Task(str)})
+    {'x': <Task int with 0 dependencies>, 'y': <Task str with 0 dependencies>}
+    >>> merge({"x": Task(int)}, {"x": Task(str)})
+    Traceback (most recent call last):
+    ...
+    myscheduler.base.errors.GraphError: two different tasks have the key 'x': int(...) and str(...); give one another name
+    """
+    merged: Graph = {}
+    for graph in graphs:
+        for key, task in graph.items():
+            check_same(key, merged.setdefault(key, task), task)
+    return merged
+
+
+def check_same(key: Key, one: Task, other: Task) -> None:
+    """Raise unless two tasks under one key are the same call."""
+    if one is other:
+        return
+    if one.dependencies == other.dependencies and tokenize(one.func, one.args, one.kwargs) == tokenize(
+        other.func, other.args, other.kwargs
+    ):
+        return
+    raise GraphError(
+        f"two different tasks have the key {key!r}: {_call(one)} and {_call(other)}; give one another name"
+    )
+
+
+def _call(task: Task) -> str:
+    name = getattr(task.func, "__name__", None) or type(task.func).__name__
+    return f"{name}(...)"
