@@ -1,0 +1,71 @@
+"""This project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import myscheduler
+
+from .base import WORKERS, System
+
+
+class MyScheduler(System):
+    name = "myscheduler"
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def version(self) -> str:
+        return version("myscheduler")
+
+    def start(self) -> None:
+        self._client = myscheduler.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
+        self._client.wait_for_workers(WORKERS)
+        self._addresses = sorted(self._client.nthreads())
+
+    def start_apart(self) -> list[int]:
+        file = str(Path(tempfile.mkdtemp(prefix="benchmark-")) / "scheduler.json")
+        scheduler = [sys.executable, "-m", "myscheduler.cli.scheduler", "--port", "0", "--no-dashboard"]
+        worker = [sys.executable, "-m", "myscheduler.cli.worker", "--nworkers", str(WORKERS), "--nthreads", "1"]
+        self._processes = [
+            subprocess.Popen([*command, "--scheduler-file", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for command in (scheduler, worker)
+        ]
+        self._client = myscheduler.Client(scheduler_file=file)
+        self._client.wait_for_workers(WORKERS)
+        return [self._processes[0].pid]
+
+    def stop(self) -> None:
+        if self._processes:
+            self._client.shutdown()
+        self._client.close()
+        for process in self._processes:
+            process.wait(30)
+
+    def submit(self, func: Callable[..., Any], *args: Any) -> Any:
+        return self._client.submit(func, *args, pure=False)
+
+    def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
+        return self._client.map(func, items, pure=False)
+
+    def gather(self, handles: Sequence[Any]) -> list[Any]:
+        return list(self._client.gather(handles))
+
+    def result(self, handle: Any) -> Any:
+        return handle.result()
+
+    def wait(self, handle: Any) -> None:
+        myscheduler.wait(handle)
+
+    def fan_in(self, func: Callable[[Any], Any], total: Callable[[list[Any]], Any], items: Sequence[Any]) -> Any:
+        lazy = myscheduler.delayed(func)
+        return myscheduler.delayed(total)([lazy(item) for item in items]).compute()
+
+    def submit_on(self, worker: int, func: Callable[..., Any], *args: Any) -> Any:
+        return self._client.submit(func, *args, pure=False, workers=[self._addresses[worker]])
