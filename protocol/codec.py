@@ -1,0 +1,272 @@
+"""Messages to bytes and back: the control part of frames, in msgpack, with blobs left out of it.
+
+A frame is ``header, lengths, control, buffers``: the length of the control part and the number of buffers (u32 each),
+the length of each buffer (u64), the control part, the raw buffers; all integers big-endian. The control part is one
+msgpack array ``[epoch, sender, sequence, messages]``. A ``Blob`` in a message is an extension of type 1 that says which
+of the frame's buffers are its own (index of the first and number, u32 each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgpack  # type: ignore[import-untyped]
+
+from ..base.errors import ProtocolError, UsageError
+from ..base.limits import BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB
+from .blob import Blob
+from .messages import SPECS, Message
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+HEADER: Final = Struct("!II")
+#: A batch of messages is cut into frames of about this size, so that the peer can start on the first.
+FRAME_BYTES: Final = MIB
+#: Entries of one array. Only a message beyond FRAME_BYTES can have more, so only those are looked through.
+ARRAY_LENGTH_MAX: Final = 1024 * 1024
+
+_BLOB_CODE: Final = 1
+_BLOB: Final = Struct("!II")
+_BUFFERS_PER_FRAME: Final = 1024  # as FRAME_BYTES: where to cut, not a limit
+_ENVELOPE_BYTES_MAX: Final = 512
+_SENDER_CHARS_MAX: Final = 64
+_JOINED_BYTES_MAX: Final = 256 * 1024
+
+
+class Frame(NamedTuple):
+    """The envelope and the messages of one frame, as they came in; the messages are not validated yet."""
+
+    epoch: int
+    sender: str
+    sequence: int
+    messages: tuple[Message, ...]
+
+
+class Encoder:
+    """Encodes messages one by one and hands them over as frames.
+
+    Messages are encoded when they are added: an error reaches whoever made the message, and changing it afterwards
+    has no effect. Buffers of blobs are not copied.
+
+    Examples
+    --------
+    >>> encoder = Encoder()
+    >>> control = b"".join(encoder.encode(7, "a1", 0, [(4, "done")]))[HEADER.size:]
+    >>> decode(control, ())
+    Frame(epoch=7, sender='a1', sequence=0, messages=((4, 'done'),))
+    """
+
+    __slots__ = ("_buffers", "_closed", "_packer", "_parts", "_size", "_surrogate_packer")
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(default=self._pack_other)
+        self._surrogate_packer: msgpack.Packer | None = None
+        self._closed: list[tuple[list[bytes], list[Buffer]]] = []  # frames that are full
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._buffers: list[Buffer] = []
+
+    def add(self, message: Message) -> int:
+        """Encode one message.
+
+        Parameters
+        ----------
+        message : tuple
+            See ``messages``.
+
+        Returns
+        -------
+        int
+            Bytes it will take on the wire, buffers included.
+
+        Raises
+        ------
+        UsageError
+            The message is too large, or holds something that does not travel.
+        """
+        buffers = self._buffers
+        before = len(buffers)
+        try:
+            part = self._pack(message)
+            full = self._size + len(part) > CONTROL_BYTES_MAX - _ENVELOPE_BYTES_MAX
+            if self._parts and (full or len(buffers) > BUFFERS_PER_FRAME_MAX):
+                del buffers[before:]
+                self._close_frame()
+                return self.add(message)
+            if len(part) > FRAME_BYTES:
+                _check_large(message, len(part))
+            if len(buffers) - before > BUFFERS_PER_FRAME_MAX:
+                raise UsageError(f"{_name(message)} has more than {BUFFERS_PER_FRAME_MAX} buffers; send less at once")
+        except Exception:
+            del buffers[before:]
+            raise
+        nbytes = len(part)
+        if len(buffers) > before:
+            nbytes += sum(_nbytes(buffer) for buffer in buffers[before:])
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size >= FRAME_BYTES or len(buffers) >= _BUFFERS_PER_FRAME:
+            self._close_frame()
+        return nbytes
+
+    def take(self, epoch: int, sender: str, sequence: int) -> tuple[list[Buffer], int]:
+        """Hand over what was added since the last time.
+
+        Parameters
+        ----------
+        epoch : int
+            Start of the scheduler, 0 if not known yet.
+        sender : str
+            Incarnation of the sender.
+        sequence : int
+            Number of the first frame; later ones count on.
+
+        Returns
+        -------
+        tuple of (list of bytes-like, int)
+            What to write, in order, and the number of frames it makes.
+        """
+        if self._parts:
+            self._close_frame()
+        frames, self._closed = self._closed, []
+        out: list[Buffer] = []
+        for number, (parts, buffers) in enumerate(frames, sequence):
+            pack = self._packer.pack
+            envelope = b"".join(
+                (b"\x94", pack(epoch), pack(sender), pack(number), self._packer.pack_array_header(len(parts)))
+            )
+            size = len(envelope) + sum(map(len, parts))
+            header = HEADER.pack(size, len(buffers))
+            if buffers:
+                header += Struct(f"!{len(buffers)}Q").pack(*map(_nbytes, buffers))
+            if size <= _JOINED_BYTES_MAX or len(parts) > 8:
+                out.append(b"".join((header, envelope, *parts)))
+            else:
+                out.append(header + envelope)
+                out += parts
+            out += buffers
+        return out, len(frames)
+
+    def encode(self, epoch: int, sender: str, sequence: int, messages: Sequence[Message]) -> list[Buffer]:
+        """Encode ``messages`` at once; see ``add`` and ``take``."""
+        for message in messages:
+            self.add(message)
+        return self.take(epoch, sender, sequence)[0]
+
+    def _close_frame(self) -> None:
+        self._closed.append((self._parts, self._buffers))
+        self._parts, self._size, self._buffers = [], 0, []
+
+    def _pack(self, message: Message) -> bytes:
+        try:
+            packed: bytes = self._packer.pack(message)
+        except UnicodeEncodeError:  # names of files may hold lone surrogates; the default packer is faster without
+            if self._surrogate_packer is None:
+                self._surrogate_packer = msgpack.Packer(default=self._pack_other, unicode_errors="surrogatepass")
+            packed = self._surrogate_packer.pack(message)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"{_name(message)} cannot be encoded: {error}") from error
+        return packed
+
+    def _pack_other(self, value: Any) -> msgpack.ExtType:
+        if type(value) is not Blob:
+            raise TypeError(f"a {type(value).__name__} does not travel in messages: {value!r:.80}")
+        first = len(self._buffers)
+        self._buffers += [_flat(buffer) for buffer in value.buffers]
+        return msgpack.ExtType(_BLOB_CODE, _BLOB.pack(first, len(value.buffers)))
+
+
+def _flat(buffer: Buffer) -> Buffer:
+    if type(buffer) is memoryview and (buffer.ndim != 1 or buffer.itemsize != 1):
+        return buffer.cast("B")
+    return buffer
+
+
+def _nbytes(buffer: Buffer) -> int:
+    return buffer.nbytes if type(buffer) is memoryview else len(buffer)
+
+
+def _name(message: Any) -> str:
+    spec = SPECS.get(message[0]) if isinstance(message, tuple) and message else None
+    return f"a {spec.name} message" if spec else "a message"
+
+
+def _check_large(message: Message, nbytes: int) -> None:
+    if nbytes > CONTROL_BYTES_MAX - _ENVELOPE_BYTES_MAX:
+        raise UsageError(
+            f"{_name(message)} takes {nbytes} bytes without its buffers, at most {CONTROL_BYTES_MAX} can be sent; "
+            "send fewer rows, shorter keys or fewer dependencies at once"
+        )
+    longest = _longest(message)
+    if longest > ARRAY_LENGTH_MAX:
+        raise UsageError(
+            f"{_name(message)} holds an array of {longest} entries, at most {ARRAY_LENGTH_MAX} can be sent; "
+            "send fewer at once"
+        )
+
+
+def _longest(value: Any) -> int:
+    if isinstance(value, dict):
+        return max((_longest(part) for part in value.values()), default=0)
+    if isinstance(value, (list, tuple)):
+        return max(len(value), max((_longest(part) for part in value), default=0))
+    return 0
+
+
+def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
+    """Decode the control part of a frame.
+
+    Parameters
+    ----------
+    control : bytes-like
+        One msgpack value.
+    buffers : sequence of bytes-like
+        The raw buffers of the same frame; blobs refer to them.
+
+    Returns
+    -------
+    Frame
+        Arrays are tuples; the messages are not validated.
+
+    Raises
+    ------
+    ProtocolError
+        It is anything else than an encoder makes.
+    """
+
+    def extension(code: int, data: bytes) -> Blob:
+        if code != _BLOB_CODE or len(data) != _BLOB.size:
+            raise ProtocolError(f"unknown extension {code} of {len(data)} bytes")
+        first, count = _BLOB.unpack(data)
+        if not count or first + count > len(buffers):
+            raise ProtocolError(f"a blob refers to buffers {first} to {first + count} of {len(buffers)}")
+        return Blob(tuple(buffers[first : first + count]))
+
+    nbytes = len(control)
+    try:
+        value = msgpack.unpackb(
+            control,
+            use_list=False,
+            strict_map_key=True,
+            unicode_errors="surrogatepass",
+            ext_hook=extension,
+            max_array_len=min(nbytes, ARRAY_LENGTH_MAX),
+            max_map_len=min(nbytes, ARRAY_LENGTH_MAX),
+            max_str_len=nbytes,
+            max_bin_len=nbytes,
+            max_ext_len=_BLOB.size,
+        )
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError(f"a frame cannot be decoded: {type(error).__name__}: {error!s:.200}") from error
+    if type(value) is not tuple or len(value) != 4:
+        raise ProtocolError("a frame is an array of epoch, sender, sequence and messages")
+    epoch, sender, sequence, messages = value
+    if type(epoch) is not int or type(sender) is not str or type(sequence) is not int or type(messages) is not tuple:
+        raise ProtocolError("the envelope of a frame is an integer, a string, an integer and an array")
+    if epoch < 0 or sequence < 0 or len(sender) > _SENDER_CHARS_MAX:
+        raise ProtocolError("the envelope of a frame is out of range")
+    return Frame(epoch, sender, sequence, messages)

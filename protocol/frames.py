@@ -1,0 +1,185 @@
+"""Bytes to frames, sans I/O: gives out memory to receive into, and takes what was received apart.
+
+Memory grows with the bytes that have arrived, never with what was announced: large buffers live in anonymous memory of
+the operating system, which costs nothing until it is written; small ones are allocated one at a time, in their turn.
+"""
+
+from __future__ import annotations
+
+import mmap
+from struct import Struct
+from typing import Final
+
+from ..base.errors import ProtocolError
+from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB, MIB
+from .codec import HEADER, Buffer, Frame, decode
+
+_STAGING_BYTES: Final = 256 * KIB
+#: Larger pieces are received where they are to stay.
+_STAGED_BYTES_MAX: Final = _STAGING_BYTES // 2
+_MAPPED_BYTES_MIN: Final = MIB
+_HUGE_BYTES_MIN: Final = 4 * MIB
+_MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+
+
+def allocate(nbytes: int) -> memoryview:
+    """Writable memory for ``nbytes`` bytes, which from 1 MiB on is only occupied as it is written.
+
+    Raises
+    ------
+    ProtocolError
+        This process cannot have that much.
+    """
+    if nbytes < _MAPPED_BYTES_MIN:
+        return memoryview(bytearray(nbytes))
+    try:
+        memory = mmap.mmap(-1, nbytes, flags=_MAP_FLAGS)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ProtocolError(f"the peer announced a buffer of {nbytes} bytes: {error}") from error
+    if nbytes >= _HUGE_BYTES_MIN and hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            return memoryview(memory)  # a kernel without huge pages: slower, nothing else
+    return memoryview(memory)
+
+
+class FrameDecoder:
+    """Turns a stream of bytes into frames.
+
+    Write into what ``get_buffer`` returns (or into the start of it) and tell ``received`` how much; nothing else.
+
+    Examples
+    --------
+    >>> from .codec import Encoder
+    >>> data = b"".join(Encoder().encode(1, "a1", 0, [(4, "done")]))
+    >>> decoder = FrameDecoder()
+    >>> decoder.get_buffer()[:len(data)] = data
+    >>> decoder.received(len(data))
+    [Frame(epoch=1, sender='a1', sequence=0, messages=((4, 'done'),))]
+    """
+
+    __slots__ = (
+        "_buffers",
+        "_control",
+        "_control_length",
+        "_count",
+        "_end",
+        "_filled",
+        "_lengths",
+        "_staging",
+        "_start",
+        "_target",
+    )
+
+    def __init__(self) -> None:
+        self._staging = memoryview(bytearray(_STAGING_BYTES))
+        self._start = self._end = 0  # of what is in the staging memory and not taken yet
+        self._target: memoryview | None = None  # what is received in place, up to _filled
+        self._filled = 0
+        self._forget_frame()
+
+    def _forget_frame(self) -> None:
+        self._control_length = 0  # 0: the header is next
+        self._count = 0
+        self._lengths: tuple[int, ...] | None = None
+        self._control: Buffer | None = None
+        self._buffers: list[Buffer] = []
+
+    def get_buffer(self) -> memoryview:
+        """Where to write the next bytes of the stream; never empty."""
+        if self._target is not None:
+            return self._target[self._filled :]
+        start, end = self._start, self._end
+        if start == end:
+            self._start = self._end = end = 0
+        elif end > _STAGED_BYTES_MAX:
+            staging = self._staging
+            staging[: end - start] = staging[start:end]
+            self._start, self._end = 0, end - start
+            end -= start
+        return self._staging[end:]
+
+    def received(self, nbytes: int) -> list[Frame]:
+        """Take note of ``nbytes`` written into the last ``get_buffer``, and return the frames that are now complete.
+
+        Raises
+        ------
+        ProtocolError
+            The bytes are no frames, or exceed a limit. The stream is of no use any more.
+        """
+        if self._target is None:
+            self._end += nbytes
+        else:
+            self._filled += nbytes
+            if self._filled < len(self._target):
+                return []
+        frames: list[Frame] = []
+        while (frame := self._next_frame()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _next_frame(self) -> Frame | None:
+        if not self._control_length:
+            header = self._take(HEADER.size)
+            if header is None:
+                return None
+            self._control_length, self._count = HEADER.unpack(header)
+            self._check_header()
+        if self._lengths is None:
+            if not self._count:
+                self._lengths = ()
+            else:
+                lengths = self._take(8 * self._count)
+                if lengths is None:
+                    return None
+                self._lengths = Struct(f"!{self._count}Q").unpack(lengths)
+                if max(self._lengths) > BUFFER_BYTES_MAX:
+                    raise ProtocolError(
+                        f"a buffer of {max(self._lengths)} bytes; at most {BUFFER_BYTES_MAX} are allowed"
+                    )
+        if self._control is None:
+            control = self._take(self._control_length)
+            if control is None:
+                return None
+            # What lies in the staging memory will be overwritten while buffers are awaited.
+            self._control = bytes(control) if self._count and self._control_length <= _STAGED_BYTES_MAX else control
+        while len(self._buffers) < self._count:
+            buffer = self._take(self._lengths[len(self._buffers)], to_keep=True)
+            if buffer is None:
+                return None
+            self._buffers.append(buffer)
+        frame = decode(self._control, self._buffers)
+        self._forget_frame()
+        return frame
+
+    def _check_header(self) -> None:
+        if not 0 < self._control_length <= CONTROL_BYTES_MAX:
+            raise ProtocolError(
+                f"a frame with a control part of {self._control_length} bytes; 1 to {CONTROL_BYTES_MAX} are allowed"
+            )
+        if self._count > BUFFERS_PER_FRAME_MAX:
+            raise ProtocolError(f"a frame with {self._count} buffers; at most {BUFFERS_PER_FRAME_MAX} are allowed")
+
+    def _take(self, nbytes: int, to_keep: bool = False) -> memoryview | None:
+        """The next ``nbytes`` of the stream, or None until they are there; in memory of their own if ``to_keep``."""
+        target = self._target
+        if target is not None:
+            if self._filled < len(target):
+                return None
+            self._target = None
+            return target
+        start, available = self._start, self._end - self._start
+        if available >= nbytes and not to_keep:
+            self._start = start + nbytes
+            return self._staging[start : start + nbytes]
+        if not to_keep and nbytes <= _STAGED_BYTES_MAX:
+            return None
+        target = allocate(nbytes)
+        ready = min(available, nbytes)
+        target[:ready] = self._staging[start : start + ready]
+        self._start = start + ready
+        if ready == nbytes:
+            return target
+        self._target, self._filled = target, ready
+        return None
