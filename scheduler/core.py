@@ -133,9 +133,9 @@ class Core(Tables):
             for dep in ts.deps:
                 dep.needed_by += 1
             ts.waiting_on = waiting
-            if waiting:
+            if ts.deps:
                 self.move(ts, WAITING)
-            else:
+            if not waiting:
                 self.enqueue(ts)
 
     def enqueue(self, ts: TaskState) -> None:
@@ -172,7 +172,7 @@ class Core(Tables):
             queue = ts.requirement.queue if ts.worker is None else ts.worker.local
             queue.discard(ts)
             ts.worker = None
-        elif ts.status is ASSIGNED:
+        elif ts.status is ASSIGNED and ts.worker is not None:  # None: its run has just been answered
             self.abandon(ts)
 
     def abandon(self, ts: TaskState) -> None:

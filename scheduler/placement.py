@@ -54,12 +54,13 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
         return None
     roomy = {ws: held for ws, held in candidates.items() if not ws.memory_limit or total <= ws.memory_limit}
     if not roomy:
-        if not any(
-            requirement.admits(ws) and (not ws.memory_limit or total <= ws.memory_limit)
-            for ws in core.workers.values()
-        ):
+        admitted = [ws for ws in core.workers.values() if requirement.admits(ws)]
+        fitting = [ws for ws in admitted if not ws.memory_limit or total <= ws.memory_limit]
+        if not fitting:
             _fail_for_memory(core, ts, total)
-        return None
+        return min(
+            (ws for ws in fitting if not ws.retiring), key=lambda ws: backlog(ws, core.now), default=None
+        )
     return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + backlog(ws, core.now))
 
 

@@ -1,1 +1,1 @@
-
+"""The scheduler's shell: listens, feeds the machine, does what it says."""

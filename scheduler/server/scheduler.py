@@ -1,0 +1,251 @@
+"""The scheduler daemon: links in, one machine, links out. All decisions are the machine's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ...base.credentials import Credentials
+from ...base.errors import ClosedError
+from ...base.ids import Epoch, IdSource
+from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
+from ...transport import Link, Listener, listen
+from ..events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Shutdown
+from ..machine import SchedulerMachine
+
+if TYPE_CHECKING:
+    from ...protocol.codec import Frame
+
+logger = logging.getLogger("myscheduler.scheduler")
+
+
+class SchedulerServer:
+    """A scheduler that listens on one or more addresses.
+
+    Parameters
+    ----------
+    credentials : Credentials
+        Whoever connects over TCP proves one of these secrets first.
+    host : str
+        Interface to listen on.
+    port : int
+        0 for any free one.
+    sock : socket.socket, optional
+        A listening socket to serve instead of ``host`` and ``port``.
+    inproc : str, optional
+        Name to listen on in this process as well (``inproc://name``).
+    tcp : bool
+        Whether to listen on TCP at all.
+    dashboard : str, optional
+        Link of the dashboard, for clients to show.
+    name : str
+        Of the cluster.
+    seed : int, optional
+        Makes the identities repeatable, for tests.
+
+    Examples
+    --------
+    >>> async def example():
+    ...     server = SchedulerServer(Credentials.generate(), port=0)
+    ...     await server.start()
+    ...     await server.close("done")
+    ...     return await server.finished()
+    >>> asyncio.run(example())
+    'done'
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8786,
+        sock: socket.socket | None = None,
+        inproc: str | None = None,
+        tcp: bool = True,
+        dashboard: str | None = None,
+        name: str = "",
+        seed: int | None = None,
+    ) -> None:
+        self.credentials = credentials
+        self.name = name
+        self.dashboard = dashboard
+        self.incarnation = IdSource(seed).incarnation()
+        self.listeners: list[Listener] = []
+        self._sock = sock
+        self._tcp = f"tcp://{f'[{host}]' if ':' in host else host}:{port}" if tcp else None
+        self._inproc = f"inproc://{inproc}" if inproc else None
+        self._links: dict[str, Link] = {}
+        self._inbox: list[Event] = []
+        self._turn_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.machine: SchedulerMachine
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to listen.
+
+        Raises
+        ------
+        OSError
+            The port is taken.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._finished: asyncio.Future[str] = self._loop.create_future()
+        if self._inproc is not None:
+            self.listeners.append(await self._listen(self._inproc, None))
+        if self._tcp is not None:
+            self.listeners.append(await self._listen(self._tcp, self._sock))
+        # Nanoseconds since 1970: a later start has a higher number without a file that remembers the last.
+        epoch = Epoch(time.time_ns())
+        self.machine = SchedulerMachine(epoch, self.credentials.cluster, self.address, versions())
+        self.machine.core.dashboard = self.dashboard
+
+    async def _listen(self, address: str, sock: socket.socket | None) -> Listener:
+        credentials = None if address.startswith("inproc:") else self.credentials
+        return await listen(
+            address,
+            credentials=credentials,
+            incarnation=self.incarnation,
+            own_role=Role.SCHEDULER,
+            accept=lambda link: _Peer(self, link),
+            sock=sock,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where workers and clients should connect."""
+        return self.listeners[0].address
+
+    @property
+    def addresses(self) -> list[str]:
+        """All addresses it listens on."""
+        return [listener.address for listener in self.listeners]
+
+    async def finished(self) -> str:
+        """Wait until the scheduler has closed; why it did."""
+        return await asyncio.shield(self._finished)
+
+    async def close(self, reason: str = "the scheduler is closing") -> None:
+        """Tell everybody, then close all links. Idempotent."""
+        if self._finished.done():
+            return
+        self._finished.set_result(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+        for listener in self.listeners:
+            listener.close()
+        for link in list(self._links.values()):
+            link.send((GOODBYE, reason))
+            link.close(reason)
+        self._links.clear()
+        await asyncio.sleep(0)
+
+    # ---- the turn ---------------------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Queue an event for the next turn of the machine, and see to it that there is one."""
+        self._inbox.append(event)
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        if self._finished.done():
+            return
+        events, self._inbox = self._inbox, []
+        for instruction in self.machine.handle(self._loop.time(), events):
+            if type(instruction) is Send:
+                link = self._links.get(instruction.peer)
+                if link is not None:
+                    for message in instruction.messages:
+                        link.send(message)
+                        if message[0] == REFUSED:
+                            logger.warning("refused a %s from %s: %s", link.role, link.remote, message[2])
+            elif type(instruction) is Disconnect:
+                self._disconnect(instruction)
+            elif type(instruction) is Shutdown:
+                self._loop.create_task(self.close(instruction.reason)).add_done_callback(_raise_if_failed)
+        self._set_timer()
+
+    def _disconnect(self, instruction: Disconnect) -> None:
+        link = self._links.pop(instruction.peer, None)
+        if link is not None:
+            logger.warning("closing the connection of %s %s: %s", link.role, link.remote, instruction.reason)
+            link.close(instruction.reason)
+
+    def _set_timer(self) -> None:
+        deadline = self.machine.next_deadline()
+        timer = self._timer
+        if deadline is None or (timer is not None and not timer.cancelled() and timer.when() <= deadline):
+            return  # a timer that is early costs one empty turn, less than moving it every time
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self._turn_due:
+            self._turn()
+
+    # ---- links ------------------------------------------------------------------------------------------------------
+
+    def join(self, link: Link, info: dict[str, object]) -> None:
+        """A peer has said HELLO."""
+        if link.peer in self._links:
+            link.send((REFUSED, "name", f"a {link.role} with the incarnation {link.peer} is connected already"))
+            link.close("duplicate incarnation")
+            return
+        link.epoch = self.machine.core.epoch
+        self._links[link.peer] = link
+        self.post(PeerJoined(link.peer, link.role, info))
+
+    def leave(self, link: Link, reason: str) -> None:
+        """The link of a peer is closed."""
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self.post(PeerLeft(link.peer, reason))
+
+
+class _Peer:
+    """What one link delivers to: HELLO first, then the inbox of the server."""
+
+    def __init__(self, server: SchedulerServer, link: Link) -> None:
+        self._server = server
+        self._known = False
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        messages: Sequence[tuple[object, ...]] = frame.messages
+        if not self._known:
+            first = messages[0] if messages else (0,)
+            if first[0] != HELLO or not isinstance(first[1], dict):
+                link.close("the first message must be HELLO")
+                return
+            self._known = True
+            self._server.join(link, first[1])
+            messages = messages[1:]
+        if messages:
+            self._server.post(Received(link.peer, tuple(messages)))
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        if self._known:
+            self._server.leave(link, reason)
+
+
+def versions() -> dict[str, str]:
+    """What peers must match: Python's minor version and our own."""
+    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "myscheduler": version("myscheduler")}
+
+
+def _raise_if_failed(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, ClosedError):
+        raise error

@@ -1,0 +1,149 @@
+"""Which task runs where, and how far ahead workers are sent tasks."""
+
+from __future__ import annotations
+
+from myscheduler.protocol import messages as m
+from tests.support.scheduler import Cluster
+
+
+def _scatter(cluster: Cluster, key: str, worker: str, nbytes: int) -> None:
+    [(attempt, _)] = cluster.call("place", 1, (worker,), False, None)
+    cluster.say("c", (m.PLACED, 100, ((key, attempt, nbytes, "bytes", (worker,)),)))
+
+
+def test_few_tasks_spread_over_all_workers() -> None:
+    cluster = Cluster(workers=4)
+    cluster.submit({f"x-{i}": () for i in range(4)})
+    assert [len(cluster.runs(f"w{i}")) for i in range(4)] == [1, 1, 1, 1]
+
+
+def test_long_tasks_are_not_sent_ahead() -> None:
+    cluster = Cluster(workers=1, nthreads=2)
+    cluster.submit({"slow-0": ()})
+    cluster.finish("w0", cluster.runs("w0"), seconds=1.0)
+    cluster.submit({f"slow-{i}": () for i in range(1, 11)})
+    assert len(cluster.runs("w0")) == 2
+
+
+def test_short_tasks_are_sent_ahead_in_numbers() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"fast-0": ()})
+    cluster.finish("w0", cluster.runs("w0"), seconds=1e-5)
+    cluster.submit({f"fast-{i}": () for i in range(1, 501)})
+    assert 100 < len(cluster.runs("w0")) <= 500
+
+
+def test_a_task_runs_where_its_large_input_is() -> None:
+    cluster = Cluster(workers=3)
+    _scatter(cluster, "small", "w0", 10)
+    _scatter(cluster, "large", "w2", 10**9)
+    cluster.submit({"x": ("small", "large")})
+    assert list(cluster.runs("w2")) == ["x"]
+
+
+def test_compute_names_where_missing_inputs_are() -> None:
+    cluster = Cluster(workers=2)
+    _scatter(cluster, "small", "w0", 10)
+    _scatter(cluster, "large", "w1", 10**9)
+    cluster.submit({"x": ("small", "large")})
+    [row] = cluster.rows("w1", m.COMPUTE)
+    attempt = cluster.core.tasks["small"].attempt
+    assert row[5] == ("small", "large")
+    assert row[6] == (("small", attempt, 10, ("tcp://w0",)),)
+
+
+def test_an_idle_worker_helps_when_the_queue_is_long_and_the_inputs_are_small() -> None:
+    cluster = Cluster(workers=2)
+    _scatter(cluster, "data", "w0", 100)
+    cluster.submit({"work-0": ("data",)})
+    cluster.finish("w0", cluster.runs("w0"), seconds=1.0)
+    cluster.submit({f"work-{i}": ("data",) for i in range(1, 21)})
+    assert cluster.runs("w0")
+    assert cluster.runs("w1")
+
+
+def test_nobody_helps_when_moving_costs_more_than_waiting() -> None:
+    cluster = Cluster(workers=2)
+    _scatter(cluster, "data", "w0", 10**10)
+    cluster.submit({"work-0": ("data",)})
+    cluster.finish("w0", cluster.runs("w0"), seconds=0.1)
+    cluster.submit({f"work-{i}": ("data",) for i in range(1, 21)})
+    assert not cluster.runs("w1")
+
+
+def test_restricted_tasks_wait_for_their_worker() -> None:
+    cluster = Cluster(workers=2)
+    cluster.submit({"x": ()}, workers=("w1",))
+    assert not cluster.runs("w0")
+    assert list(cluster.runs("w1")) == ["x"]
+    cluster.submit({"y": ()}, workers=("nowhere",))
+    cluster.submit({"z": ()}, workers=("host-w0",))
+    assert not cluster.runs("w1")
+    assert list(cluster.runs("w0")) == ["z"]
+    assert "none of the 2 workers meets its requirement: workers nowhere" in cluster.call("explain", "y")
+    cluster.worker("w-nowhere", name="nowhere")
+    assert list(cluster.runs("w-nowhere")) == ["y"]
+
+
+def test_a_loose_restriction_is_a_wish() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": ()}, workers=("nowhere",), loose=True)
+    assert list(cluster.runs("w0")) == ["x"]
+
+
+def test_resources_are_never_overbooked() -> None:
+    cluster = Cluster(workers=1, nthreads=4, resources={"GPU": 2})
+    cluster.submit({f"x-{i}": () for i in range(5)}, resources=(("GPU", 1),))
+    first = cluster.runs("w0")
+    assert len(first) == 2
+    assert "resources it needs are all in use" in cluster.call("explain", "x-4")
+    cluster.finish("w0", first)
+    cluster.run_all()
+    assert set(cluster.outcomes().values()) == {"memory"}
+
+
+def test_inputs_too_large_for_every_worker_fail_the_task_in_words() -> None:
+    cluster = Cluster(workers=2, memory_limit=1000)
+    _scatter(cluster, "a", "w0", 600)
+    _scatter(cluster, "b", "w1", 600)
+    cluster.submit({"x": ("a", "b")}, wants=["x"])
+    [row] = [row for x in cluster.take("c") if x[0] == m.FAILED for row in x[1]]
+    assert row[2].startswith("InsufficientMemoryError: the inputs of task 'x' take 1200 bytes together")
+    assert "--memory-limit" in row[2]
+
+
+def test_inputs_go_to_a_worker_with_memory_for_them() -> None:
+    cluster = Cluster(workers=1, memory_limit=1000)
+    cluster.worker("w-big")
+    _scatter(cluster, "a", "w0", 600)
+    _scatter(cluster, "b", "w0", 600)
+    cluster.submit({"x": ("a", "b")}, wants=["x"])
+    assert not cluster.runs("w0")
+    assert list(cluster.runs("w-big")) == ["x"]
+
+
+def test_tasks_sent_ahead_are_recalled_for_a_worker_that_idles() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({f"new-{i}": () for i in range(2)})  # of unknown length, so two are sent
+    sent = cluster.runs("w0")
+    assert len(sent) == 2
+    cluster.worker("w1")
+    assert not cluster.runs("w1")
+    cluster.now += 0.06
+    deadline = cluster.machine.next_deadline()
+    assert deadline is not None
+    cluster.step()
+    [recalled] = cluster.rows("w0", m.RECALL)
+    assert recalled == ("new-1", sent["new-1"])
+    cluster.say("w0", (m.RECALLED, (recalled,)))
+    assert list(cluster.runs("w1")) == ["new-1"]
+
+
+def test_the_queue_of_a_lost_worker_is_shared_out() -> None:
+    cluster = Cluster(workers=2)
+    _scatter(cluster, "data", "w0", 10**9)
+    cluster.say("w1", (m.REPLICAS, (("data", cluster.core.tasks["data"].attempt),)))
+    cluster.submit({f"x-{i}": ("data",) for i in range(10)}, workers=("w0", "w1"))
+    cluster.lose("w0")
+    cluster.run_all()
+    assert set(cluster.outcomes().values()) == {"memory"}

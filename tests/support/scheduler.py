@@ -1,0 +1,144 @@
+"""A scheduler's machine with scripted peers: what it sends is recorded, and its tables are checked after every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from myscheduler.protocol import messages as m
+from myscheduler.scheduler.check import check
+from myscheduler.scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send
+from myscheduler.scheduler.machine import SchedulerMachine
+
+VERSIONS = {"python": "3.11", "myscheduler": "0.1.0"}
+FUNCTION = b"f" * 16
+PLAIN = (0, 0, None, False, None)
+
+
+class Cluster:
+    """One machine, a client ``c`` and as many one-thread workers as asked for."""
+
+    def __init__(self, workers: int = 0, nthreads: int = 1, **info: Any) -> None:
+        self.machine = SchedulerMachine(1, "00" * 16, "tcp://s", VERSIONS)  # type: ignore[arg-type]
+        self.core = self.machine.core
+        self.now = 0.0
+        self.sent: dict[str, list[Any]] = {}
+        self.disconnected: dict[str, str] = {}
+        self.request = 0
+        self.client("c")
+        for index in range(workers):
+            self.worker(f"w{index}", nthreads, **info)
+
+    # ---- steps ------------------------------------------------------------------------------------------------------
+
+    def step(self, *events: Event) -> None:
+        """One turn of the machine."""
+        for message in [x for event in events if isinstance(event, Received) for x in event.messages]:
+            role = {"w": m.Role.WORKER, "c": m.Role.CLIENT, "o": m.Role.OBSERVER}[events[0].peer[0]]
+            m.validate(message, role)
+        for instruction in self.machine.handle(self.now, list(events)):
+            if isinstance(instruction, Send):
+                for message in instruction.messages:
+                    m.validate(message, m.Role.SCHEDULER)
+                self.sent.setdefault(instruction.peer, []).extend(instruction.messages)
+            elif isinstance(instruction, Disconnect):
+                self.disconnected[instruction.peer] = instruction.reason
+        check(self.core)
+
+    def say(self, peer: str, *messages: Any) -> None:
+        self.step(Received(peer, messages))
+
+    def client(self, name: str) -> None:
+        self.step(PeerJoined(name, m.Role.CLIENT, {"versions": VERSIONS}))
+        self.take(name)
+
+    def worker(self, name: str, nthreads: int = 1, **info: Any) -> None:
+        hello: dict[str, Any] = {
+            "versions": VERSIONS,
+            "name": name,
+            "address": f"tcp://{name}",
+            "host": f"host-{name}",
+            "pid": 1,
+            "nthreads": nthreads,
+            "memory_limit": 0,
+            "resources": {},
+        }
+        self.step(PeerJoined(name, m.Role.WORKER, hello | info))
+        self.sent[name] = [x for x in self.sent.get(name, []) if x[0] != m.WELCOME]
+
+    def lose(self, name: str, planned: bool = False) -> None:
+        self.step(PeerLeft(name, "connection reset", planned))
+
+    def take(self, peer: str) -> list[Any]:
+        """What was sent to a peer since the last call."""
+        return self.sent.pop(peer, [])
+
+    def rows(self, peer: str, op: int) -> list[Any]:
+        """The rows of all messages ``op`` in what was sent to a peer; the rest stays."""
+        messages = self.sent.get(peer, [])
+        self.sent[peer] = [x for x in messages if x[0] != op]
+        return [row for x in messages if x[0] == op for row in x[-1]]
+
+    # ---- clients ----------------------------------------------------------------------------------------------------
+
+    def submit(
+        self, tasks: dict[Any, tuple[Any, ...]], wants: list[Any] | None = None, client: str = "c", **kw: Any
+    ) -> None:
+        """Submit ``{key: dependencies}``; ``kw``: priority, retries, workers, loose, resources."""
+        self.request += 1
+        option = (
+            kw.get("priority", 0),
+            kw.get("retries", 0),
+            kw.get("workers"),
+            kw.get("loose", False),
+            kw.get("resources"),
+        )
+        rows = tuple((key, FUNCTION, b"args", deps, order, 0) for order, (key, deps) in enumerate(tasks.items()))
+        indexes = None if wants is None else tuple(index for index, key in enumerate(tasks) if key in wants)
+        self.say(client, (m.SUBMIT, self.request, ((FUNCTION, b"code"),), (option,), rows, indexes, False))
+
+    def outcomes(self, client: str = "c") -> dict[Any, str]:
+        """Outcome by key, in words, of all notices since the last call."""
+        names = {m.IN_MEMORY: "memory", m.FAILED: "failed", m.CANCELLED: "cancelled", m.LOST: "lost"}
+        found = {}
+        for message in self.sent.get(client, []):
+            if message[0] in names:
+                for row in message[1]:
+                    found[row[0]] = names[message[0]]
+        self.sent[client] = [x for x in self.sent.get(client, []) if x[0] not in names]
+        return found
+
+    def call(self, name: str, *args: Any, client: str = "c") -> Any:
+        """A CALL that is answered at once."""
+        self.request += 1
+        self.say(client, (m.CALL, self.request, name, args))
+        [reply] = [x for x in self.sent[client] if x[0] == m.REPLY and x[1] == self.request]
+        self.sent[client].remove(reply)
+        return reply[3] if reply[2] else reply[2:]
+
+    # ---- workers ----------------------------------------------------------------------------------------------------
+
+    def runs(self, worker: str) -> dict[Any, int]:
+        """Attempts sent to a worker since the last call, by key."""
+        return {row[0]: row[1] for row in self.rows(worker, m.COMPUTE)}
+
+    def finish(self, worker: str, runs: dict[Any, int], nbytes: int = 8, seconds: float = 0.001) -> None:
+        rows = tuple((key, attempt, nbytes, "int", None, 0, 0.0, seconds) for key, attempt in runs.items())
+        self.say(worker, (m.RESULTS, rows))
+
+    def fail(self, worker: str, runs: dict[Any, int]) -> None:
+        rows = tuple((key, a, b"exc", "ValueError: no", "Traceback", 0, 0.0, 0.1) for key, a in runs.items())
+        self.say(worker, (m.ERRORS, rows))
+
+    def run_all(self, seconds: float = 0.001) -> None:
+        """Finish everything that is sent until nothing is."""
+        for _ in range(10_000):
+            busy = {ws: runs for ws in list(self.core.workers) if (runs := self.runs(ws))}
+            if not busy:
+                return
+            for ws, runs in busy.items():
+                self.finish(ws, runs, seconds=seconds)
+        raise AssertionError("tasks without end")
+
+    def status(self, key: Any) -> str:
+        ts = self.core.tasks.get(key)
+        return "unknown" if ts is None else ts.status.name.lower()
