@@ -1,17 +1,14 @@
 """Who may talk to a cluster: its secrets, and the files in which they travel from one process to the next.
 
-Secrets are 32 random bytes per role, never passwords. They live in memory, in files that only their owner can read, and in
-inherited pipes; never in argv, the environment (which holds at most the *path* of a file), logs, ``repr`` or pickles.
+Secrets are 32 random bytes per role, never passwords. They live in memory, in files that only their owner can read, and
+in inherited pipes; never in argv, the environment (which holds at most the *path* of a file), logs, ``repr`` or pickles.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import secrets as random_secrets
 import socket
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +16,15 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from .errors import AuthenticationError, ConnectionFailedError, SerializationError
+from .private_files import HOME_VARIABLE, private_directory, read_private, write_private
 
 #: The roles that prove themselves with a secret. The scheduler proves itself with the secret of its peer's role.
 ROLES: Final = ("client", "worker", "observer")
 #: Bytes of one secret, and of the random name of a cluster.
 SECRET_BYTES: Final = 32
 CLUSTER_BYTES: Final = 16
-#: A scheduler file is a name, an address and three secrets; anything larger is something else.
-FILE_BYTES_MAX: Final = 64 * 1024
 #: Where schedulers listen unless told otherwise.
 DEFAULT_PORT: Final = 8786
-#: Names a directory other than ``~/.myscheduler``.
-HOME_VARIABLE: Final = "MYSCHEDULER_HOME"
 #: Names a file with credentials that is read instead of searching for the cluster's own.
 FILE_VARIABLE: Final = "MYSCHEDULER_CREDENTIALS_FILE"
 
@@ -185,7 +179,7 @@ def write_scheduler_file(
     >>> read_scheduler_file(path).address
     'tcp://127.0.0.1:8786'
     """
-    return _write_private(Path(path), _content(address, credentials, dashboard))
+    return write_private(Path(path), _content(address, credentials, dashboard))
 
 
 def read_scheduler_file(path: str | os.PathLike[str]) -> SchedulerFile:
@@ -198,71 +192,11 @@ def read_scheduler_file(path: str | os.PathLike[str]) -> SchedulerFile:
     AuthenticationError
         The file is a symbolic link, no regular file, not ours, open to group or others, or holds something else.
     """
-    return _parse(os.fspath(path), _read_private(os.fspath(path)))
+    return _parse(os.fspath(path), read_private(os.fspath(path)))
 
 
 def _content(address: str, credentials: Credentials, dashboard: str | None) -> dict[str, Any]:
     return {"myscheduler": 1, "address": address, **credentials.to_dict(), "dashboard": dashboard}
-
-
-def _write_private(path: Path, content: dict[str, Any]) -> Path:
-    """Write JSON under a temporary name that nobody can guess or prepare, then rename: readers see all or nothing."""
-    path = Path(os.path.abspath(path))
-    temporary = path.with_name(f".{path.name}.{random_secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
-
-
-def _read_private(path: str) -> dict[str, Any]:
-    # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ConnectionFailedError(
-            f"there is no scheduler file {path}; `myscheduler --scheduler-file {path}` writes it when it starts"
-        ) from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise AuthenticationError(f"scheduler file {path} is a symbolic link; name the file itself") from None
-        raise AuthenticationError(f"cannot read scheduler file {path}: {error.strerror}") from error
-    try:
-        _check_private(path, os.fstat(descriptor))
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    finally:
-        os.close(descriptor)
-    try:
-        content = json.loads(data) if len(data) <= FILE_BYTES_MAX else None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.get("myscheduler") != 1:
-        raise AuthenticationError(f"{path} is no scheduler file of this version of myscheduler")
-    return content
-
-
-def _check_private(path: str, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise AuthenticationError(f"scheduler file {path} is no regular file")
-    if status.st_uid != os.geteuid():
-        raise AuthenticationError(
-            f"scheduler file {path} belongs to user {status.st_uid}, not to you (user {os.geteuid()}): whoever can "
-            f"write it decides which cluster runs code in your name; copy it and own the copy"
-        )
-    if status.st_mode & 0o077:
-        raise AuthenticationError(
-            f"scheduler file {path} has mode {stat.S_IMODE(status.st_mode):04o}: others may have read its secrets; "
-            f"start the cluster again with new ones, or if you know better: chmod 600 {path}"
-        )
 
 
 def _parse(path: str, content: dict[str, Any]) -> SchedulerFile:
@@ -287,28 +221,16 @@ def user_directory() -> Path:
     """
     configured = os.environ.get(HOME_VARIABLE)
     path = Path(configured) if configured else Path.home() / ".myscheduler"
-    return _private_directory(path, 0o022)
-
-
-def _private_directory(path: Path, forbidden: int) -> Path:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-    except OSError as error:
-        raise AuthenticationError(
-            f"cannot use {path} for credentials: {error.strerror}; set {HOME_VARIABLE} to a directory of yours"
-        ) from error
-    if status.st_uid != os.geteuid():
-        raise AuthenticationError(
-            f"{path} belongs to user {status.st_uid}, not to you; set {HOME_VARIABLE} to a directory of yours"
-        )
-    if status.st_mode & forbidden:
-        raise AuthenticationError(f"{path} is open to other users; close it: chmod 700 {path}")
-    return path
+    return private_directory(path, 0o022)
 
 
 def _clusters_directory() -> Path:
-    return _private_directory(user_directory() / "clusters", 0o077)
+    return private_directory(user_directory() / "clusters", 0o077)
+
+
+def published_path(address: str) -> Path:
+    """Where a scheduler with this address publishes, or has published, its credentials."""
+    return _clusters_directory() / _file_name(*_split(address))
 
 
 def publish_cluster(address: str, credentials: Credentials, dashboard: str | None = None) -> Path:
@@ -320,13 +242,13 @@ def publish_cluster(address: str, credentials: Credentials, dashboard: str | Non
         The file that was written; hand it to ``withdraw_cluster`` when the scheduler closes.
     """
     content = _content(address, credentials, dashboard) | {"host": socket.gethostname(), "pid": os.getpid()}
-    return _write_private(_clusters_directory() / _file_name(*_split(address)), content)
+    return write_private(published_path(address), content)
 
 
 def withdraw_cluster(path: str | os.PathLike[str]) -> None:
     """Remove what ``publish_cluster`` wrote, unless a later scheduler has published itself there meanwhile."""
     try:
-        content = _read_private(os.fspath(path))
+        content = read_private(os.fspath(path))
     except ConnectionFailedError:
         return
     if content.get("pid") == os.getpid() and content.get("host") == socket.gethostname():
@@ -365,7 +287,7 @@ def find_cluster(address: str | None = None) -> SchedulerFile:
     if address is None:
         return _newest_cluster()
     host, port = _split(address)
-    path = _clusters_directory() / _file_name(host, port)
+    path = published_path(address)
     if path.exists():
         found = read_scheduler_file(path)
     else:
@@ -383,7 +305,7 @@ def _newest_cluster() -> SchedulerFile:
 
 
 def _same_port_here(host: str, port: str) -> SchedulerFile | None:
-    """A scheduler that listens on all interfaces has published another name than the loopback one that was asked for."""
+    """A scheduler that listens on all interfaces has published another name than the loopback one that is asked for."""
     for path, content in _published() if host in _LOOPBACK else ():
         same_port = _split(str(content.get("address", "")))[1] == port
         if same_port and content.get("host") == socket.gethostname() and _may_run(content):
@@ -409,7 +331,7 @@ def _published() -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
     for _, path in sorted(entries, reverse=True):
         try:
-            yield path, _read_private(str(path))
+            yield path, read_private(str(path))
         except (AuthenticationError, ConnectionFailedError):
             continue
 

@@ -1,13 +1,15 @@
-"""Listening sockets that are bound before the process that will serve them exists, so that its address is known at once."""
+"""Listening sockets, bound before the process that will serve them exists, so that its address is known at once."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import socket
+import struct
 from typing import Final
 
-from ..base.errors import ClusterError, UsageError
+from ..base.errors import ClusterError, ConnectionFailedError, UsageError
 
 #: Where the scheduler and the dashboard listen unless told otherwise.
 SCHEDULER_PORT: Final = 8786
@@ -16,6 +18,8 @@ DASHBOARD_PORT: Final = 8787
 DASHBOARD_PORTS_TRIED: Final = 10
 
 _BACKLOG: Final = 1024
+#: Linux: ask for the address of an interface.
+_SIOCGIFADDR: Final = 0x8915
 
 
 class PortInUseError(ClusterError):
@@ -128,3 +132,50 @@ def is_loopback(host: str) -> bool:
 def is_wildcard(host: str) -> bool:
     """Whether ``host`` means all interfaces of this machine."""
     return host in ("", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
+
+
+def interface_address(name: str) -> str:
+    """The IPv4 address of a network interface.
+
+    Raises
+    ------
+    UsageError
+        There is no such interface, or it has no address.
+
+    Examples
+    --------
+    >>> interface_address("lo")
+    '127.0.0.1'
+    """
+    known = ", ".join(interface for _, interface in socket.if_nameindex())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("256s", name.encode()[:15])
+        try:
+            answer = fcntl.ioctl(sock.fileno(), _SIOCGIFADDR, request)
+        except OSError as error:
+            raise UsageError(
+                f"network interface {name!r} has no IPv4 address ({error.strerror}); interfaces here: {known}"
+            ) from None
+    return socket.inet_ntoa(answer[20:24])
+
+
+def address_towards(host: str, port: int) -> str:
+    """The address of this machine from which ``host`` is reached; nothing is sent.
+
+    Raises
+    ------
+    UsageError
+        ``host`` cannot be resolved, or there is no route to it.
+
+    Examples
+    --------
+    >>> address_towards("127.0.0.1", 8786)
+    '127.0.0.1'
+    """
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as sock:
+            sock.connect(target)
+            return str(sock.getsockname()[0])
+    except OSError as error:
+        raise ConnectionFailedError(f"cannot reach the scheduler's host {host}: {error}") from None

@@ -1,0 +1,57 @@
+"""What a local cluster is made of, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..base.credentials import Credentials
+from .sizing import Sizing
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A local cluster as asked for, with everything filled in.
+
+    Parameters
+    ----------
+    name : str
+        Of the cluster.
+    sizing : Sizing
+        Workers, their threads and memory.
+    host : str
+        Where scheduler and workers listen.
+    scheduler_port : int
+        0 for any free one.
+    dashboard : tuple of str and int, optional
+        Host and port of the dashboard; None for no dashboard.
+    resources : mapping of str to float
+        What each worker has of abstract resources.
+    log_level : str
+        For the logs of the processes.
+    local_directory : str, optional
+        Where workers put temporary files.
+    credentials : Credentials
+        Of this cluster.
+    """
+
+    name: str
+    sizing: Sizing
+    host: str
+    scheduler_port: int
+    dashboard: tuple[str, int] | None
+    resources: Mapping[str, float]
+    log_level: str
+    local_directory: str | None
+    credentials: Credentials
+
+    def worker_options(self, name: str) -> dict[str, Any]:
+        """The options of one worker, as keywords of ``Worker``."""
+        return {
+            "name": name,
+            "nthreads": self.sizing.threads,
+            "memory_limit": self.sizing.memory_limit,
+            "resources": dict(self.resources),
+            "local_directory": self.local_directory,
+        }
