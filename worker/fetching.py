@@ -21,9 +21,9 @@ REQUEST_BYTES_MAX: Final = 64 * MIB
 
 
 class Want:
-    """An input that waiting tasks need and this worker lacks."""
+    """Data that this worker lacks, and that waiting tasks need or the scheduler wants copied."""
 
-    __slots__ = ("attempt", "failed", "holders", "key", "nbytes", "peer", "tasks")
+    __slots__ = ("acquired", "attempt", "failed", "holders", "key", "nbytes", "peer", "tasks")
 
     def __init__(self, key: Key, attempt: int, nbytes: int, holders: list[str]) -> None:
         self.key = key
@@ -35,6 +35,8 @@ class Want:
         self.failed: list[str] = []
         #: who waits, by attempt
         self.tasks: dict[int, Task] = {}
+        #: whether the scheduler itself asked for a copy
+        self.acquired = False
         #: in whose queue or request it is
         self.peer: Peer | None = None
 
@@ -82,18 +84,31 @@ class Fetches:
 
     def want(self, task: Task, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
         """Make ``task`` wait for an input. If there is nobody to ask, the want returned has no ``peer``."""
-        want = self.wants.get(key)
-        if want is None or want.attempt < attempt:
-            older, want = want, Want(key, attempt, nbytes, list(addresses))
-            self.wants[key] = want
-            if older is not None:
-                self._unqueue(older)
-                want.tasks = older.tasks
-                for waiting in want.tasks.values():
-                    waiting.missing[key] = want
-            if addresses:
-                self._enqueue(want)
+        want = self._open(key, attempt, nbytes, addresses)
         self.join(task, want)
+        return want
+
+    def acquire(self, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
+        """Get a copy for its own sake. If there is nobody to ask, the want returned has no ``peer``."""
+        want = self._open(key, attempt, nbytes, addresses)
+        want.acquired = True
+        return want
+
+    def _open(self, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
+        """The want of this copy; one of an older attempt is replaced, who waits for it waits for the newer one."""
+        want = self.wants.get(key)
+        if want is not None and want.attempt >= attempt:
+            return want
+        older, want = want, Want(key, attempt, nbytes, list(addresses))
+        self.wants[key] = want
+        if older is not None:
+            self._unqueue(older)
+            want.acquired = older.acquired
+            want.tasks = older.tasks
+            for waiting in want.tasks.values():
+                waiting.missing[key] = want
+        if addresses:
+            self._enqueue(want)
         return want
 
     def join(self, task: Task, want: Want) -> None:
@@ -105,13 +120,13 @@ class Fetches:
         """``task`` needs its inputs no longer."""
         for want in task.missing.values():
             del want.tasks[task.attempt]
-            if not want.tasks:
-                self._forget(want)
+            if not want.tasks and not want.acquired:
+                self.forget(want)
         task.missing = {}
 
     def arrived(self, want: Want) -> list[Task]:
         """The input is here; returns the tasks that lack nothing any more."""
-        self._forget(want)
+        self.forget(want)
         complete = []
         for task in want.tasks.values():
             del task.missing[want.key]
@@ -206,7 +221,8 @@ class Fetches:
 
         return holders[min(range(count), key=badness)]
 
-    def _forget(self, want: Want) -> None:
+    def forget(self, want: Want) -> None:
+        """Take a want out of the table."""
         if self.wants.get(want.key) is want:
             del self.wants[want.key]
         self._unqueue(want)
@@ -225,7 +241,12 @@ class Fetches:
         """Recompute what is derived; raise InternalError where it differs."""
         for key, want in self.wants.items():
             peer = want.peer
-            if want.key != key or not want.tasks or peer is None or self.peers.get(peer.address) is not peer:
+            if (
+                want.key != key
+                or not (want.tasks or want.acquired)
+                or peer is None
+                or self.peers.get(peer.address) is not peer
+            ):
                 raise InternalError(f"{want!r} is wanted of nobody or by nobody")
             if want not in peer.queue and peer.asked.get(key) is not want:
                 raise InternalError(f"{want!r} is in no queue of {peer.address}")

@@ -1,8 +1,9 @@
 """The worker's machine: which tasks wait, which are ready, which run, and which data is here.
 
 ``WorkerMachine.handle`` is the only way to change it. It sees keys, attempts, sizes and places; payloads pass through
-unread inside their rows. One rule settles all races: an attempt is an object of its own, and an answer about an attempt
-that is not the current one changes nothing.
+unread inside their rows. Two rules settle all races: an attempt is an object of its own, and what is reported about one
+that is not the current one changes nothing here; and every row of COMPUTE is answered exactly once, by RESULTS, ERRORS,
+UNFETCHED or RECALLED, even if nobody wants it any more, because the scheduler books a slot for it until then.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class WorkerMachine:
             m.RECALL: self._recall,
             m.FREE: self._free,
             m.GATHER: self._gather,
+            m.ACQUIRE: self._acquire,
             m.STOP: self._stop,
             m.GOODBYE: self._goodbye,
         }
@@ -182,6 +184,8 @@ class WorkerMachine:
             task = Task(row)
             known = tasks.get(task.key)
             if known is not None:
+                if known.attempt > task.attempt:
+                    self._reports[m.RECALLED].append((task.key, task.attempt))
                 if known.attempt >= task.attempt:
                     continue
                 self._abandon(known)
@@ -215,12 +219,11 @@ class WorkerMachine:
         started: list[Copy] = []
         for copy in message[1]:
             key, attempt = copy
-            task = self.tasks.get(key)
-            if task is None or task.attempt != attempt:
-                continue
-            if task.state is _RUNNING:
+            if attempt in self.runs:
                 started.append(copy)
-            elif task.state is not _SECEDED:
+                continue
+            task = self.tasks.get(key)
+            if task is not None and task.attempt == attempt:
                 self._forget(task)
                 self._reports[m.RECALLED].append(copy)
         if started:
@@ -240,6 +243,16 @@ class WorkerMachine:
         if drops:
             self._out.append(Drop(drops))
 
+    def _acquire(self, now: float, message: Message) -> None:
+        for key, attempt, nbytes, addresses in message[1]:
+            held = self.data.get(key)
+            if held is not None and held[0] >= attempt:
+                self._reports[m.REPLICAS].append((key, held[0]))
+                continue
+            want = self.fetches.acquire(key, attempt, nbytes, addresses)
+            if want.peer is None:
+                self._give_up(want)
+
     def _gather(self, now: float, message: Message) -> None:
         self._out.append(Serve(message[1], message[2]))
 
@@ -252,60 +265,52 @@ class WorkerMachine:
     # ---- the executor -----------------------------------------------------------------------------------------------
 
     def _execution_ended(self, now: float, event: ExecutionEnded) -> None:
-        tasks, data, wants = self.tasks, self.data, self.fetches.wants
+        data, wants = self.data, self.fetches.wants
         accepted = self._reports[m.RESULTS]
-        stale: list[Copy] = []
+        unwanted: list[Copy] = []
         for row in event.results:
-            key, attempt, nbytes = row[0], row[1], row[2]
-            task = self.runs.get(attempt)
-            if task is None:
-                stale.append((key, attempt))
-                continue
+            key, attempt = row[0], row[1]
+            task = self.runs[attempt]
             self.index.pace.learn(task.func_id, int(row[7] * 1e9))
-            self._end(task)
-            current = tasks.get(key) is task
-            if current:
-                del tasks[key]
-            if not current or (key in data and data[key][0] > attempt):
-                stale.append((key, attempt))
+            if not self._end(task) or (key in data and data[key][0] > attempt):
+                unwanted.append((key, attempt))
                 continue
-            data[key] = (attempt, nbytes)
+            data[key] = (attempt, row[2])
             accepted.append(row)
             if wants and key in wants and wants[key].attempt <= attempt:
                 self._arrived(wants[key])
-        if stale:
-            self._out.append(Drop(stale))
+        if unwanted:
+            self._out.append(Drop(unwanted))
+            self._reports[m.RECALLED] += unwanted
         for row in event.errors:
-            task = self.runs.get(row[1])
-            if task is None:
-                continue
-            self._end(task)
-            if tasks.get(task.key) is task:
-                del tasks[task.key]
+            if self._end(self.runs[row[1]]):
                 self._reports[m.ERRORS].append(row)
+            else:
+                self._reports[m.RECALLED].append((row[0], row[1]))
 
-    def _end(self, task: Task) -> None:
+    def _end(self, task: Task) -> bool:
+        """The executor is done with a task; whether it still was the current attempt."""
         del self.runs[task.attempt]
         self.index.move(task, _GONE)
+        if self.tasks.get(task.key) is not task:
+            return False
+        del self.tasks[task.key]
+        return True
 
     def _seceded(self, now: float, event: Seceded) -> None:
         for key, attempt, left in event.moves:
-            task = self.runs.get(attempt)
-            if task is None or task.state is (_SECEDED if left else _RUNNING):
-                continue
+            task = self.runs[attempt]
             self.index.move(task, _SECEDED if left else _RUNNING)
-            if left and self.tasks.get(key) is task:
+            if left:
                 self._reports[m.SECEDED].append((key, attempt))
+                if self.tasks.get(key) is not task:
+                    # It was given up before it could be interrupted; a coroutine can be from now on.
+                    self._out.append(Cancel([(key, attempt)], running=True))
 
     def _not_started(self, now: float, event: NotStarted) -> None:
         for copy in event.copies:
-            task = self.runs.get(copy[1])
-            if task is None:
-                continue
-            self._end(task)
-            if self.tasks.get(task.key) is task:
-                del self.tasks[task.key]
-                self._reports[m.RECALLED].append(copy)
+            self._end(self.runs[copy[1]])
+            self._reports[m.RECALLED].append(copy)
 
     def _feed(self) -> None:
         """Hand over to the executor what it should have, in rank order."""
@@ -341,11 +346,15 @@ class WorkerMachine:
         if stale:
             self._out.append(Drop(stale))
         for key, payload, text, traceback, when in event.failures:
-            unreadable = asked.pop(key, None)
-            if unreadable is not None:
-                for task in list(unreadable.tasks.values()):
-                    self._forget(task)
-                    self._reports[m.ERRORS].append((task.key, task.attempt, payload, text, traceback, -1, when, 0.0))
+            want = asked.pop(key, None)
+            if want is None:
+                continue
+            for task in list(want.tasks.values()):
+                self._forget(task)
+                self._reports[m.ERRORS].append((task.key, task.attempt, payload, text, traceback, -1, when, 0.0))
+            if want.acquired:
+                want.failed.append(event.address)
+                self._give_up(want)
         for want in asked.values():
             self._failed(want, event.address)
 
@@ -376,10 +385,13 @@ class WorkerMachine:
             self._give_up(want)
 
     def _give_up(self, want: Want) -> None:
-        failed = tuple((want.key, want.attempt, address) for address in want.failed)
+        failed = tuple((want.key, want.attempt, address) for address in want.failed or ("",))
         for task in list(want.tasks.values()):
             self._forget(task)
             self._reports[m.UNFETCHED].append((task.key, task.attempt, failed))
+        if want.acquired:
+            self.fetches.forget(want)
+            self._reports[m.UNFETCHED].append((want.key, want.attempt, failed))
 
     def _stored(self, now: float, event: Stored) -> None:
         stale: list[Copy] = []
@@ -415,12 +427,14 @@ class WorkerMachine:
         self.index.move(task, _GONE)
 
     def _abandon(self, task: Task) -> None:
-        """Nobody wants this attempt any more. If the executor holds it, what it reports later is dropped."""
+        """Nobody wants this attempt any more. If the executor holds it, it is answered for when that reports."""
+        copy = (task.key, task.attempt)
         if task.attempt in self.runs:
             del self.tasks[task.key]
-            self._out.append(Cancel([(task.key, task.attempt)], running=True))
+            self._out.append(Cancel([copy], running=True))
         else:
             self._forget(task)
+            self._reports[m.RECALLED].append(copy)
 
     def check(self) -> None:
         """Recompute every derived index; raise InternalError where one differs. For tests: it reads everything."""

@@ -41,6 +41,12 @@ MOVES: Final[dict[TaskState, tuple[TaskState, ...]]] = {
     TaskState.GONE: (),
 }
 
+# Enum members are slow to look up and slow to hash, and this is done several times per task.
+_NEW: Final = TaskState.NEW
+_READY: Final = TaskState.READY
+_RUNNING: Final = TaskState.RUNNING
+_LEGAL: Final = tuple(tuple(after in MOVES[before] for after in TaskState) for before in TaskState)
+
 
 class Task:
     """One attempt of one task.
@@ -59,7 +65,7 @@ class Task:
         self.attempt: int = row[1]
         self.func_id: bytes = row[2]
         self.rank: int = row[4]
-        self.state = TaskState.NEW
+        self.state = _NEW
         #: breaks ties of rank: first come, first served
         self.sequence = 0
         #: what ``Pace`` counted it as when it was handed over
@@ -93,17 +99,17 @@ class TaskIndex:
     def move(self, task: Task, state: TaskState) -> None:
         """The only place where the state of a task changes, and with it everything that follows from it."""
         before = task.state
-        if state not in MOVES[before]:
+        if not _LEGAL[before][state]:
             raise InternalError(f"{task!r} may not become {state.name.lower()}")
         task.state = state
         counts = self.counts
         counts[before] -= 1
         counts[state] += 1
-        if before is TaskState.RUNNING:
+        if before is _RUNNING:
             self.pace.leave(task)
-        if state is TaskState.RUNNING:
+        if state is _RUNNING:
             self.pace.enter(task)
-        elif state is TaskState.READY:
+        elif state is _READY:
             self._sequence += 1
             task.sequence = self._sequence
             heappush(self.queue, (task.rank, task.sequence, task))
@@ -113,7 +119,7 @@ class TaskIndex:
         queue = self.queue
         while queue:
             _, sequence, task = queue[0]
-            if task.state is TaskState.READY and task.sequence == sequence:
+            if task.state is _READY and task.sequence == sequence:
                 return task if self.pace.admits(task.func_id) else None
             heappop(queue)
         return None
