@@ -1,0 +1,131 @@
+// The Bokeh figures of the page: connects them to the server, labels their axes, and moves the window of time.
+"use strict";
+
+const Plots = (() => {
+  const CHART_MS_MIN = 60_000;
+  const CHART_MS_MAX = 300_000;
+  const models = {};
+  let seconds = 30;
+  let live = true;
+  let placed = null;
+  let numbers = null;
+
+  // Resolves to the data source with the numbers, once the document has arrived.
+  async function connect(data) {
+    const byName = JSON.parse(data.roots);
+    const elements = {};
+    for (const [name, id] of Object.entries(byName)) elements[id] = `plot-${name}`;
+    const item = {token: data.token, roots: elements, root_ids: Object.keys(elements), use_for_title: false};
+    await Bokeh.embed.embed_items({}, [item], location.pathname.replace(/\/+$/, ""));
+    const page = Bokeh.documents[0];
+    if (page === undefined) throw new Error("the dashboard did not answer");
+    for (const root of page.roots()) models[root.name] = root;
+    numbers = models.stream.tags[0];
+    label();
+    describe();
+    return numbers;
+  }
+
+  function label() {
+    const step = (ticks) => ticks.length > 1 ? ticks[1] - ticks[0] : 1000;
+    const times = (ticks) => ticks.map((tick) => Format.clock(tick, step(ticks)));
+    for (const model of Object.values(models)) model.below[0].formatter.doFormat = times;
+    models.rate.left[0].formatter.doFormat = (ticks) => ticks.map((tick) => Format.precise(tick));
+    models.cpu.left[0].formatter.doFormat = (ticks) => ticks.map((tick) => `${Format.precise(tick)} %`);
+    models.memory.left[0].formatter.doFormat = (ticks) => ticks.map(Format.bytes);
+    for (const model of Object.values(models)) model.request_render?.();
+  }
+
+  // Tooltips are made as elements with text in them, never as HTML. Bokeh shows them in a shadow tree, out of reach of the
+  // page's style sheet, so they carry their own.
+  function tooltip(title, colour, rows) {
+    const box = Dom.make("div");
+    box.style.cssText = "font: 12.5px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; color: #1d2733;" +
+      "max-width: 300px; padding: 2px 2px 1px";
+    const head = Dom.make("div", "", title);
+    head.style.cssText = "font-weight: 600; overflow-wrap: anywhere; padding-left: 9px";
+    head.style.borderLeft = `3px solid ${colour}`;
+    box.append(head);
+    for (const [name, value] of rows) {
+      const label = Dom.make("span", "", name);
+      label.style.cssText = "color: #67748a; display: inline-block; min-width: 62px";
+      const line = Dom.make("div", "", label, value);
+      line.style.cssText = "padding-left: 12px; overflow-wrap: anywhere";
+      box.append(line);
+    }
+    return box;
+  }
+
+  function describe() {
+    explain("stream", (data, i) => {
+      const many = data.count[i] > 1;
+      const rows = [
+        ["took", many ? `${Format.seconds(data.mean[i])} each` : Format.seconds(data.mean[i])],
+        ["ended", Format.clock(data.right[i], 1)],
+        ["on", data.worker[i]],
+      ];
+      if (many) rows.unshift(["runs", Format.count(data.count[i])]);
+      if (data.failed[i]) rows.push(["failed", many ? Format.count(data.failed[i]) : "yes"]);
+      return tooltip(many ? data.kind[i] : data.name[i], data.colour[i], rows);
+    });
+    const at = (data, i) => Format.clock(data.time[i], 1000);
+    explain("rate", (data, i) => tooltip(`${Format.precise(data.rate[i])} tasks/s`, "#4c78c8", [["at", at(data, i)]]));
+    explain("cpu", (data, i) => tooltip(`${Format.precise(data.cpu[i])} %`, "#2f9e8f", [
+      ["busiest", `${Format.precise(data.cpu_busiest[i])} %`], ["at", at(data, i)],
+    ]));
+    explain("memory", (data, i) => tooltip(Format.bytes(data.memory[i]), "#8d6cc9", [
+      ["results", Format.bytes(data.managed[i])], ["at", at(data, i)],
+    ]));
+  }
+
+  function explain(name, describeRow) {
+    const hover = models[name].toolbar.tools.find((tool) => tool.name === "hover");
+    hover.setv({tooltips: (source, vars) => describeRow(source.data, vars.index)}, {sync: false});
+  }
+
+  // Ranges belong to this browser alone: they are moved without telling the server.
+  function place(range, start, end) {
+    range.setv({start, end}, {sync: false});
+  }
+
+  function follow(view) {
+    const range = models.stream.x_range;
+    if (placed !== null && (range.start !== placed[0] || range.end !== placed[1])) setLive(false);
+    if (live) {
+      const end = (view.stream.latest || view.time) * 1000;
+      const runs = models.stream.renderers[0].data_source.data.left;
+      let start = end - seconds * 1000;
+      if (seconds === 0) {
+        start = end - 1000;
+        for (const left of runs) if (left < start) start = left;
+      }
+      const margin = (end - start) * 0.01;
+      placed = [start, end + margin];
+      place(range, ...placed);
+    }
+    const end = view.time * 1000;
+    const times = models.rate.renderers[0].data_source.data.time;
+    const span = Math.min(Math.max(end - (times[0] ?? end), CHART_MS_MIN), CHART_MS_MAX);
+    for (const name of ["rate", "cpu", "memory"]) place(models[name].x_range, end - span, end);
+  }
+
+  function setLive(value) {
+    live = value;
+    for (const button of document.querySelectorAll("#window button")) {
+      button.setAttribute("aria-pressed", String(live && Number(button.dataset.seconds) === seconds));
+    }
+  }
+
+  function choose(value) {
+    seconds = value;
+    placed = null;
+    setLive(true);
+  }
+
+  // Tell the server which update this browser has shown, so that it waits for slow ones.
+  function acknowledge() {
+    numbers.tags = [numbers.data.sent[0]];
+  }
+
+  return {connect, follow, choose, acknowledge};
+})();
