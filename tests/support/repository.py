@@ -28,6 +28,14 @@ def package_files() -> tuple[str, ...]:
 
 
 @functools.cache
+def shipped_files() -> tuple[str, ...]:
+    """Everything that the wheel must hold: sources and the files beside them, as paths from the root."""
+    folders = tuple(f"{package}/" for package in packages() if package)
+    beside = (path for path in tracked_files() if path.startswith(folders) and not path.endswith(".py"))
+    return tuple(sorted((*package_files(), *beside, "py.typed")))
+
+
+@functools.cache
 def pure_files() -> tuple[str, ...]:
     """Source files that may do no I/O: the machines and what they are made of."""
     return tuple(path for path in package_files() if is_pure(path))

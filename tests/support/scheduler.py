@@ -51,19 +51,19 @@ class Cluster:
         self.step(PeerJoined(name, m.Role.CLIENT, {"versions": VERSIONS}))
         self.take(name)
 
-    def worker(self, name: str, nthreads: int = 1, **info: Any) -> None:
+    def worker(self, incarnation: str, nthreads: int = 1, **info: Any) -> None:
         hello: dict[str, Any] = {
             "versions": VERSIONS,
-            "name": name,
-            "address": f"tcp://{name}",
-            "host": f"host-{name}",
+            "name": incarnation,
+            "address": f"tcp://{incarnation}",
+            "host": f"host-{incarnation}",
             "pid": 1,
             "nthreads": nthreads,
             "memory_limit": 0,
             "resources": {},
         }
-        self.step(PeerJoined(name, m.Role.WORKER, hello | info))
-        self.sent[name] = [x for x in self.sent.get(name, []) if x[0] != m.WELCOME]
+        self.step(PeerJoined(incarnation, m.Role.WORKER, hello | info))
+        self.sent[incarnation] = [x for x in self.sent.get(incarnation, []) if x[0] != m.WELCOME]
 
     def lose(self, name: str, planned: bool = False) -> None:
         self.step(PeerLeft(name, "connection reset", planned))
