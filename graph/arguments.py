@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..base.errors import UsageError
 from ..base.keys import Key, validate_key
@@ -22,11 +22,10 @@ ATOMS: Final = frozenset(
     | {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType}
 )
 _SEQUENCES: Final = (list, tuple, set, frozenset)
+_DICT: Final[dict[Any, Any]] = {}
 #: Views and iterators that could neither be pickled nor looked into, but whose meaning is a list.
-_LISTABLE: Final = frozenset(
-    {type(view) for view in ({}.keys(), {}.values(), {}.items())}
-    | {type(iter(items)) for items in ([], (), set(), {}, {}.values(), {}.items())}
-)
+_VIEWS: Final = (_DICT.keys(), _DICT.values(), _DICT.items())
+_LISTABLE: Final = frozenset({type(view) for view in _VIEWS} | {type(iter(items)) for items in (*_VIEWS, [0], (0,), {0})})
 
 
 def find_refs(args: Iterable[Any], kwargs: Mapping[str, Any] | None = None) -> dict[Key, TaskRef]:
@@ -100,7 +99,18 @@ def _is_dataclass(item: Any) -> bool:
     return hasattr(type(item), "__dataclass_fields__")
 
 
-def bind(args: tuple[Any, ...], kwargs: dict[str, Any], values: Mapping[Key, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+class Placeholder(Protocol):
+    """Stands for a value that is known under its key."""
+
+    key: Any
+
+
+def bind(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    values: Mapping[Any, Any],
+    kind: type[Placeholder] = TaskRef,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Replace references by values in the arguments of one call.
 
     Parameters
@@ -109,6 +119,8 @@ def bind(args: tuple[Any, ...], kwargs: dict[str, Any], values: Mapping[Key, Any
         The arguments; they are not changed, containers that hold references are copied.
     values : mapping of Key to object
         What to put in; every reference must be there.
+    kind : type
+        What is replaced: objects of this class, by the value under their ``key``.
 
     Returns
     -------
@@ -124,19 +136,18 @@ def bind(args: tuple[Any, ...], kwargs: dict[str, Any], values: Mapping[Key, Any
     for arg in args:
         if type(arg) in ATOMS:
             new.append(arg)
-        elif isinstance(arg, TaskRef):
+        elif isinstance(arg, kind):
             new.append(values[arg.key])
         else:
-            new.append(substitute(arg, values))
+            new.append(substitute(arg, values, kind))
     if kwargs:
         kwargs = {
-            name: arg if type(arg) in ATOMS else substitute(arg, values)
-            for name, arg in kwargs.items()
+            name: arg if type(arg) in ATOMS else substitute(arg, values, kind) for name, arg in kwargs.items()
         }
     return tuple(new), kwargs
 
 
-def substitute(item: Any, values: Mapping[Key, Any]) -> Any:
+def substitute(item: Any, values: Mapping[Any, Any], kind: type[Placeholder] = TaskRef) -> Any:
     """Replace references inside one argument; what holds none is returned as it is, not copied.
 
     Raises
@@ -150,7 +161,7 @@ def substitute(item: Any, values: Mapping[Key, Any]) -> Any:
     {'a': (0, 1)}
     """
     try:
-        new = _replace(item, values)
+        new = _Replacer(values, kind).replace(item)
     except RecursionError:
         raise UsageError(
             f"an argument of type {type(item).__name__} refers to other tasks but contains itself, or nests too deeply; "
@@ -166,48 +177,65 @@ class _Same:
 _SAME: Final = _Same()
 
 
-def _replace(item: Any, values: Mapping[Key, Any]) -> Any:
-    kind = type(item)
-    if kind in ATOMS:
+class _Replacer:
+    __slots__ = ("kind", "values")
+
+    def __init__(self, values: Mapping[Any, Any], kind: type[Placeholder]) -> None:
+        self.values = values
+        self.kind = kind
+
+    def replace(self, item: Any) -> Any:
+        """The item with references replaced, or ``_SAME`` if there was none."""
+        if isinstance(item, self.kind):
+            return self.values[item.key]
+        if isinstance(item, _SEQUENCES):
+            new = self.replace_each(item)
+            return _SAME if new is None else _rebuild(item, new)
+        if isinstance(item, dict):
+            return self.replace_dict(item)
+        if type(item) is slice:
+            new = self.replace_each((item.start, item.stop, item.step))
+            return _SAME if new is None else slice(*new)
+        if _is_dataclass(item):
+            return self.replace_fields(item)
         return _SAME
-    if isinstance(item, TaskRef):
-        return values[item.key]
-    if isinstance(item, _SEQUENCES):
-        new = _replace_each(item, values)
-        return _SAME if new is None else _rebuild(item, new)
-    if isinstance(item, dict):
-        keys, inner = _replace_each(item.keys(), values), _replace_each(item.values(), values)
+
+    def replace_each(self, items: Collection[Any]) -> list[Any] | None:
+        """The items with references replaced, or None if there was none."""
+        if ATOMS.issuperset(map(type, items)):
+            return None
+        changed = False
+        new = []
+        for item in items:
+            fresh = _SAME if type(item) in ATOMS else self.replace(item)
+            if fresh is _SAME:
+                new.append(item)
+            else:
+                new.append(fresh)
+                changed = True
+        return new if changed else None
+
+    def replace_dict(self, item: dict[Any, Any]) -> Any:
+        keys, inner = self.replace_each(item.keys()), self.replace_each(item.values())
         if keys is None and inner is None:
             return _SAME
         pairs = zip(item if keys is None else keys, item.values() if inner is None else inner, strict=True)
-        if kind is dict:
+        if type(item) is dict:
             return dict(pairs)
         fresh = copy.copy(item)
         fresh.clear()
         fresh.update(pairs)
         return fresh
-    if kind is slice:
-        new = _replace_each((item.start, item.stop, item.step), values)
-        return _SAME if new is None else slice(*new)
-    if _is_dataclass(item):
-        return _replace_fields(item, values)
-    return _SAME
 
-
-def _replace_each(items: Iterable[Any], values: Mapping[Key, Any]) -> list[Any] | None:
-    """The items with references replaced, or None if there was none."""
-    if ATOMS.issuperset(map(type, items)):
-        return None
-    changed = False
-    new = []
-    for item in items:
-        fresh = _replace(item, values)
-        if fresh is _SAME:
-            new.append(item)
-        else:
-            new.append(fresh)
-            changed = True
-    return new if changed else None
+    def replace_fields(self, item: Any) -> Any:
+        """A copy of a dataclass with new fields: as unpickling would make it, ``__post_init__`` does not run again."""
+        fresh = None
+        for field in fields(item):
+            new = self.replace(getattr(item, field.name, None))
+            if new is not _SAME:
+                fresh = copy.copy(item) if fresh is None else fresh
+                object.__setattr__(fresh, field.name, new)
+        return _SAME if fresh is None else fresh
 
 
 def _rebuild(item: Any, new: list[Any]) -> Any:
@@ -222,17 +250,6 @@ def _rebuild(item: Any, new: list[Any]) -> Any:
         fresh[:] = new
         return fresh
     return kind(new)
-
-
-def _replace_fields(item: Any, values: Mapping[Key, Any]) -> Any:
-    """A copy of a dataclass with new fields: as unpickling would make it, ``__post_init__`` does not run again."""
-    fresh = None
-    for field in fields(item):
-        new = _replace(getattr(item, field.name, None), values)
-        if new is not _SAME:
-            fresh = copy.copy(item) if fresh is None else fresh
-            object.__setattr__(fresh, field.name, new)
-    return _SAME if fresh is None else fresh
 
 
 def readable_again(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

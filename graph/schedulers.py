@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ..base.errors import UsageError
 from ..base.keys import Key
@@ -28,7 +28,7 @@ class Scheduler(Protocol):
         ...
 
 
-SchedulerLike: TypeAlias = "None | str | Scheduler | Any"
+SchedulerLike: TypeAlias = "str | Scheduler | Any | None"
 
 _lock = threading.Lock()
 _loaders: dict[str, Callable[[], Scheduler]] = {}
@@ -108,7 +108,7 @@ def resolve(scheduler: SchedulerLike = None) -> Scheduler:
         if isinstance(scheduler, kind):
             return adapt(scheduler)
     if not isinstance(scheduler, type) and isinstance(scheduler, Scheduler):
-        return cast(Scheduler, scheduler)
+        return scheduler
     raise UsageError(
         f"{scheduler!r} cannot run graphs; scheduler= takes a name ({_known()}), "
         "a Client, or a concurrent.futures.Executor"

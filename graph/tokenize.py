@@ -195,7 +195,9 @@ def _write_numpy(item: Any, out: list[bytes], path: list[int]) -> bool:
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(item, (numpy.ndarray, numpy.generic)):
         return False
-    if type(item) not in (numpy.ndarray, numpy.memmap) and isinstance(item, numpy.ndarray) or item.dtype.hasobject:
+    if isinstance(item, numpy.ndarray) and type(item) not in (numpy.ndarray, numpy.memmap):
+        return False  # masked arrays and others hold more than their bytes
+    if item.dtype.hasobject:
         return False
     _write_all("numpy", (type(item).__name__, str(item.dtype.descr), item.shape), out, path)
     hashed = blake2b(numpy.ascontiguousarray(item).reshape(-1).view(numpy.uint8), digest_size=_DIGEST_BYTES)
@@ -208,7 +210,7 @@ def _write_pickle(item: Any, out: list[bytes], path: list[int]) -> None:
         # References inside are written as their keys, not as the graphs behind them.
         with collecting():
             data = pickle.dumps(item, protocol=5)
-    except Exception:  # anybody's __reduce__ may raise anything; then we cannot tell, which is an answer
+    except Exception:  # noqa: BLE001 - anybody's __reduce__ may raise anything; then we cannot tell, which is an answer
         data = _unique()
     _write(type(item), out, path)  # pickle only names the class
     out.append(b"pickle:%d:" % len(data))
@@ -245,6 +247,8 @@ _COMPOUND: Final[dict[type, Callable[[Any, list[bytes], list[int]], None]]] = {
     slice: lambda item, out, path: _write_all("slice", (item.start, item.stop, item.step), out, path),
     range: lambda item, out, path: _write_all("range", (item.start, item.stop, item.step), out, path),
     functools.partial: lambda item, out, path: _write_all("partial", (item.func, item.args, item.keywords), out, path),
+    # A bare object is nothing but itself.
+    object: lambda item, out, path: out.append(_unique()),
     type: _write_class,
     types.CodeType: lambda item, out, path: out.append(_code_digest(item)),
     types.FunctionType: _write_function,
