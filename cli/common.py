@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -24,6 +23,7 @@ from ..base.errors import (
     UsageError,
     VersionMismatchError,
 )
+from ..base.version import VERSION
 from ..deploy import exits
 from ..deploy.sockets import PortInUseError, interface_address, is_loopback
 
@@ -49,7 +49,7 @@ PLAINTEXT_WARNING = (
 def print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     """Callback of ``--version``."""
     if value and not context.resilient_parsing:
-        click.echo(f"myscheduler {installed_version('myscheduler')}, Python {platform.python_version()}")
+        click.echo(f"myscheduler {VERSION}, Python {platform.python_version()}")
         context.exit()
 
 

@@ -7,7 +7,6 @@ import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import click
@@ -24,6 +23,7 @@ from ..base.credentials import (
 )
 from ..base.errors import AuthenticationError, ConnectionFailedError, UsageError
 from ..base.units import parse_seconds
+from ..base.version import VERSION
 from ..deploy.control import ControlLink
 from ..deploy.dashboard import DashboardPlace
 from ..deploy.sockets import (
@@ -249,7 +249,7 @@ def greeting(address: str, place: DashboardPlace | None, file: str, options: Opt
     """What is printed at the start: where things are, and the next steps."""
     home = Path.home()
     shown = f"~/{Path(file).relative_to(home)}" if Path(file).is_relative_to(home) else file
-    lines = [f"myscheduler {installed_version('myscheduler')}", f"  Scheduler    {address}"]
+    lines = [f"myscheduler {VERSION}", f"  Scheduler    {address}"]
     if place is None:
         lines.append("  Dashboard    off")
     else:

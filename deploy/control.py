@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import socket
+import sys
 from typing import Any
 
 from ..base.credentials import Credentials
 from ..base.errors import ClosedError, ClusterError, VersionMismatchError
 from ..base.ids import IdSource
+from ..base.version import VERSION
 from ..protocol import messages
 from ..protocol.frames import Frame
 from ..protocol.messages import Role
@@ -62,21 +63,7 @@ class ControlLink:
                 handler=self,
                 timeout=timeout,
             )
-            from .. import __version__
-
-            self._link.send(
-                (
-                    messages.HELLO,
-                    {
-                        "versions": {
-                            "python": ".".join(platform.python_version_tuple()[:2]),
-                            "myscheduler": __version__,
-                        },
-                        "host": socket.gethostname(),
-                        "pid": os.getpid(),
-                    },
-                )
-            )
+            self._link.send((messages.HELLO, _own_info()))
             await self._welcome
         return self
 
@@ -146,3 +133,12 @@ class ControlLink:
         else:
             _code, text = value
             reply.set_exception(ClusterError(text))
+
+
+def _own_info() -> dict[str, Any]:
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {
+        "versions": {"python": python, "myscheduler": VERSION},
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }

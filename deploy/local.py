@@ -8,7 +8,7 @@ import html
 import logging
 import os
 import secrets
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -334,12 +334,11 @@ def _refuse_other_machines(*hosts: str | None) -> None:
 def _level_name(level: int | str | bool) -> str:
     if isinstance(level, bool):
         return "ERROR" if level else "DEBUG"
-    name = logging.getLevelName(level.upper() if isinstance(level, str) else level)
-    number = logging.getLevelName(name) if isinstance(level, int) else name
-    known: Callable[[object], bool] = lambda value: isinstance(value, int)  # noqa: E731
-    if not known(number):
-        raise UsageError(f"silence_logs={level!r} is no level of logging; use 'WARNING' or logging.WARNING")
-    return logging.getLevelName(number)
+    names = logging.getLevelNamesMapping()
+    for name, number in names.items():
+        if level == number or (isinstance(level, str) and level.upper() == name):
+            return name
+    raise UsageError(f"silence_logs={level!r} is no level of logging; use one of {', '.join(names)}")
 
 
 # ---- end of the program ---------------------------------------------------------------------------------------------

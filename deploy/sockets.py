@@ -179,3 +179,20 @@ def address_towards(host: str, port: int) -> str:
             return str(sock.getsockname()[0])
     except OSError as error:
         raise ConnectionFailedError(f"cannot reach the scheduler's host {host}: {error}") from None
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of a ``tcp://`` address.
+
+    Examples
+    --------
+    >>> host_and_port("tcp://[::1]:8786"), host_and_port("node7")
+    (('::1', 8786), ('node7', 8786))
+    """
+    rest = address.partition("://")[2] if "://" in address else address
+    host, colon, port = rest.rpartition(":")
+    if not colon or rest.endswith("]"):
+        host, port = rest, str(SCHEDULER_PORT)
+    if not port.isdigit():
+        raise UsageError(f"address {address!r}: {port!r} is no port; write it as tcp://host:port")
+    return host.strip("[]"), int(port)
