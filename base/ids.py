@@ -12,6 +12,19 @@ from typing import NewType
 Incarnation = NewType("Incarnation", str)
 #: One start of a scheduler; a later start has a higher number.
 Epoch = NewType("Epoch", int)
+#: A source of randomness that somebody else has seeded.
+Randomness = random.Random
+
+
+def seeded(seed: int) -> Randomness:
+    """Randomness that repeats with its seed, for simulations.
+
+    Examples
+    --------
+    >>> seeded(1).random() == seeded(1).random()
+    True
+    """
+    return random.Random(seed)
 
 
 class IdSource:

@@ -58,7 +58,7 @@ class Core(Tables):
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes
         self.touched: dict[Peer, None] = {}  # peers with something to send
-        self.unfetched: dict[Key, int] = {}  # how often a task's inputs could not be fetched
+        self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
         self.stale = 0  # answers that named an attempt of the past
 
     # ---- outboxes ---------------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ class Membership:
 
     def _leave_worker(self, ws: WorkerState, reason: str, planned: bool) -> None:
         core = self.core
+        ws.retiring = True  # nothing may be queued for it while its own are shared out
         unbind(core, ws)
         suspects = sorted(ws.assigned, key=lambda ts: ts.rank)[: ws.nthreads]  # those that may have been running
         suspects += ws.long_running

@@ -13,7 +13,7 @@ from ..protocol.messages import FREE, Message
 from .core import Core
 from .state import ASSIGNED, MEMORY, Failure, WorkerState
 
-#: How often a task may come back because its inputs could not be fetched from workers that say they have them.
+#: How often a task may come back because the same input could not be fetched from workers that said they have it.
 UNFETCHED_MAX: Final = 5
 
 
@@ -74,11 +74,11 @@ def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
     for key, attempt, failures in message[1]:
         for dep_key, dep_attempt, address in failures:
             dep = core.tasks.get(dep_key)
-            if dep is None or dep.status is not MEMORY or dep.attempt != dep_attempt:
+            if dep is None or dep.status is not MEMORY or dep_attempt not in (0, dep.attempt):
                 continue
             for holder in dep.holders:
                 if holder.address == address:
-                    core.row(holder, FREE, (dep_key, dep_attempt))
+                    core.row(holder, FREE, (dep_key, dep.attempt))
                     core.drop_holder(dep, holder)
             if not dep.holders:
                 core.lose(dep)
@@ -87,14 +87,17 @@ def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=False)
             continue
         core.unassign(ts)
-        count = core.unfetched[key] = core.unfetched.get(key, 0) + 1
+        counts = core.unfetched.setdefault(key, {})
+        for dep_key, _, _ in failures:
+            counts[dep_key] = counts.get(dep_key, 0) + 1
+        worst, count = max(counts.items(), key=lambda item: item[1])
         if count < UNFETCHED_MAX:
             core.retreat(ts)
             continue
         text = (
-            f"the inputs of task {key!r} could not be fetched {count} times, last {failures[0][0]!r} from "
-            f"{failures[0][2]}. Either workers cannot reach each other (check --host and firewalls), or the value "
-            "cannot be pickled (return something that can)."
+            f"task {key!r} could not get its input {worst!r} in {count} attempts, last from {failures[0][2]}. Either "
+            "workers cannot reach each other (check --host and firewalls), or the value cannot be pickled (return "
+            "something that can)."
         )
         core.fail(ts, core.own_failure(key, ClusterError, text))
 

@@ -101,7 +101,7 @@ def test_inputs_that_never_arrive_end_in_an_error_not_in_a_loop() -> None:
         a = cluster.core.tasks["a"]
         cluster.say(ws, (m.UNFETCHED, (("x", attempt, (("a", a.attempt, a.holders[0].address),)),)))
     [message] = [x for x in cluster.take("c") if x[0] == m.FAILED]
-    assert "could not be fetched 5 times" in message[1][0][2]
+    assert "could not get its input 'a' in 5 attempts" in message[1][0][2]
 
 
 def test_a_seceded_run_gives_its_slot_to_another() -> None:
