@@ -1,0 +1,219 @@
+"""Links over TCP, on raw non-blocking sockets.
+
+asyncio's transports copy what they send and what they receive; here large buffers go from the object's memory to the
+kernel, and from the kernel to where they stay. One readiness event moves a bounded number of bytes, so that a large
+transfer does not keep other links waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from itertools import islice
+from typing import Final
+
+from ..base.errors import ProtocolError
+from ..base.limits import MIB
+from ..protocol.codec import Encoder
+from ..protocol.frames import FrameDecoder
+from ..protocol.messages import Message, Role
+from .link import LOW_WATER_BYTES, Link
+
+#: What one readiness event may move before others get their turn.
+_READ_BYTES_PER_TURN: Final = 2 * MIB
+_READS_PER_TURN: Final = 8
+_WRITE_BYTES_PER_TURN: Final = 8 * MIB
+_IOV_MAX: Final = 1024
+#: How long a closed link goes on sending what was queued and waits for the peer to close as well.
+_LINGER_S: Final = 2.0
+#: Dead peers behind dead networks are noticed even on idle links.
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4))
+
+
+def configure(sock: socket.socket) -> None:
+    """Set the options every connection has: no delays, no blocking, keepalive."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def address_of(name: tuple[object, ...] | str) -> str:
+    """The text of what ``getsockname`` and ``getpeername`` return."""
+    host, port = (name[0], name[1]) if isinstance(name, tuple) else (name, 0)
+    return f"tcp://[{host}]:{port}" if ":" in str(host) else f"tcp://{host}:{port}"
+
+
+class TcpLink(Link):
+    """A link over a connected socket on which the handshake is done."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, own: str, role: Role, peer: str, remote: str
+    ) -> None:
+        super().__init__(loop, own, role, peer, remote, address_of(sock.getsockname()))
+        self._sock = sock
+        self._encoder = Encoder()
+        self._decoder = FrameDecoder()
+        self._queue: deque[memoryview] = deque()
+        self._queued = 0  # bytes in _queue
+        self._unflushed = 0  # bytes in the encoder
+        self._sequence_out = 0
+        self._writer_on = False
+        self._linger: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._loop.add_reader(self._sock, self._on_readable)
+
+    # ---- sending ----------------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait to be taken by the kernel."""
+        return self._queued + self._unflushed
+
+    def send(self, message: Message) -> None:
+        """See ``Link.send``."""
+        if self.closed:
+            return
+        nbytes = self._encoder.add(message)
+        if not self._unflushed:
+            self._loop.call_soon(self._flush)
+        self._unflushed += nbytes
+
+    def _flush(self) -> None:
+        if not self._unflushed:
+            return
+        out, frames = self._encoder.take(self.epoch, self._own, self._sequence_out)
+        self._unflushed = 0
+        self._sequence_out += frames
+        for buffer in out:
+            view = memoryview(buffer)
+            if view.nbytes:
+                self._queue.append(view)
+                self._queued += view.nbytes
+        if not self._writer_on:
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            self._write_some()
+        except OSError as error:
+            self.abort(_lost(error))
+            return
+        if self._queue:
+            if not self._writer_on:
+                self._writer_on = True
+                self._loop.add_writer(self._sock, self._write)
+        elif self._writer_on:
+            self._writer_on = False
+            self._loop.remove_writer(self._sock)
+        if self._drained and self.pending < LOW_WATER_BYTES:
+            self._wake(self._drained)
+        if self.closed and not self._queue:
+            self._shut_down()
+
+    def _write_some(self) -> None:
+        """Write until the kernel is full, this turn's share is used up, or nothing is left."""
+        queue, sock, written = self._queue, self._sock, 0
+        while queue and written < _WRITE_BYTES_PER_TURN:
+            try:
+                count = sock.send(queue[0]) if len(queue) == 1 else sock.sendmsg(islice(queue, _IOV_MAX))
+            except (BlockingIOError, InterruptedError):
+                return
+            written += count
+            self._queued -= count
+            self.bytes_out += count
+            while count:
+                first = queue[0]
+                if count < first.nbytes:
+                    queue[0] = first[count:]
+                    break
+                count -= first.nbytes
+                queue.popleft()
+
+    # ---- receiving --------------------------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        decoder, sock, total = self._decoder, self._sock, 0
+        self.last_read = self._loop.time()
+        for _ in range(_READS_PER_TURN):
+            buffer = decoder.get_buffer()
+            try:
+                count = sock.recv_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self.abort(_lost(error))
+                return
+            if not count:
+                self.abort("the peer closed the connection")
+                return
+            self.bytes_in += count
+            total += count
+            try:
+                frames = decoder.received(count)
+            except ProtocolError as error:
+                self.abort(f"{self.role} {self.peer} broke the protocol: {error}")
+                return
+            for frame in frames:
+                self.deliver(frame)
+            if self.closed or total >= _READ_BYTES_PER_TURN or count < len(buffer):
+                return
+
+    def _discard(self) -> None:
+        """After our last word: read until the peer has heard it and closes, for unread bytes would destroy it."""
+        try:
+            while self._sock.recv(MIB):
+                continue
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._dispose()
+            return
+        self._dispose()
+
+    # ---- closing ----------------------------------------------------------------------------------------------------
+
+    def close(self, reason: str = "") -> None:
+        """See ``Link.close``."""
+        if self.closed:
+            return
+        self._announce_closed(reason or "closed")
+        self._linger = self._loop.call_later(_LINGER_S, self._dispose)
+        self._loop.add_reader(self._sock, self._discard)
+        if self._unflushed:
+            self._flush()
+        elif not self._queue:
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._dispose()
+
+    def abort(self, reason: str) -> None:
+        """See ``Link.abort``."""
+        self._announce_closed(reason)
+        self._dispose()
+
+    def _dispose(self) -> None:
+        if self._gone:
+            return
+        if self._linger is not None:
+            self._linger.cancel()
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._writer_on = False
+        self._sock.close()
+        self._queue.clear()
+        self._queued = self._unflushed = 0
+        self._announce_gone()
+
+
+def _lost(error: OSError) -> str:
+    return f"the connection was lost: {error.strerror or error}"
