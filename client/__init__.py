@@ -1,1 +1,1 @@
-
+"""The client's state machine: futures and their outcomes. Pure; its shell is in ``client/api/``."""

@@ -1,0 +1,152 @@
+"""Links from the client to workers, for values: opened when first needed, shared, and remembered when unreachable."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from ...base.credentials import Credentials
+from ...base.errors import ClusterError, ConnectionFailedError, UsageError
+from ...protocol.messages import DATA, STORED, Message, Role, Row
+from ...transport import Link, connect
+
+if TYPE_CHECKING:
+    from ...protocol.codec import Frame
+
+#: Workers often run where the client cannot reach them; the scheduler can always be asked instead, so do not try long.
+CONNECT_TIMEOUT_S: Final = 3.0
+#: How long an unreachable worker is not tried again.
+UNREACHABLE_S: Final = 60.0
+#: Open links at most; the longest unused one is closed.
+LINKS_MAX: Final = 128
+
+
+class _Peer:
+    """One worker: its link, and the requests it has not answered."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.link: Link | None = None
+        self.open: dict[int, asyncio.Future[Message]] = {}
+        self.closed = ""
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        """Answers."""
+        for message in frame.messages:
+            if message[0] not in (DATA, STORED):
+                link.close(f"op {message[0]} on a data link")
+                return
+            future = self.open.pop(message[1], None)
+            if future is not None and not future.done():
+                future.set_result(message)
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        """No more answers will come."""
+        self.closed = reason or "closed"
+        for future in self.open.values():
+            if not future.done():
+                future.set_exception(
+                    ConnectionFailedError(f"the connection to worker {self.address} was lost: {reason}")
+                )
+        self.open.clear()
+
+
+class DataLinks:
+    """The pool. Everything runs on the client's loop.
+
+    Parameters
+    ----------
+    incarnation : str
+        The client's.
+    """
+
+    def __init__(self, incarnation: str) -> None:
+        self.credentials: Credentials | None = None
+        self._incarnation = incarnation
+        self._peers: dict[str, asyncio.Task[_Peer]] = {}  # by address, the longest unused first
+        self._unreachable: dict[str, float] = {}  # address -> loop time until which it is not tried
+        self._next_request = 0
+
+    def is_reachable(self, address: str) -> bool:
+        """Whether it is worth trying."""
+        until = self._unreachable.get(address)
+        if until is not None and asyncio.get_running_loop().time() >= until:
+            del self._unreachable[address]
+            until = None
+        return until is None
+
+    async def request(self, address: str, op: int, rows: tuple[Row, ...]) -> Message:
+        """Send ``(op, request, rows)`` to the worker at ``address`` and return its answer.
+
+        Raises
+        ------
+        ClusterError
+            It cannot be reached, or went away before it answered.
+        """
+        peer = await self._reach(address)
+        assert peer.link is not None
+        self._next_request += 1
+        request = self._next_request
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        peer.open[request] = future
+        try:
+            peer.link.send((op, request, rows))
+            return await future
+        finally:
+            peer.open.pop(request, None)
+
+    def close(self, reason: str) -> None:
+        """Close all links."""
+        peers, self._peers = self._peers, {}
+        for task in peers.values():
+            _close_peer(task, reason)
+
+    async def _reach(self, address: str) -> _Peer:
+        if not self.is_reachable(address):
+            raise ConnectionFailedError(f"worker {address} could not be reached a moment ago")
+        task = self._peers.pop(address, None)
+        if task is None or (task.done() and (task.cancelled() or task.exception() or task.result().closed)):
+            task = asyncio.create_task(self._dial(address))
+        self._peers[address] = task  # at the end: most recently used
+        self._trim()
+        try:
+            # Shielded: several requests may share the attempt.
+            return await asyncio.shield(task)
+        except (ClusterError, UsageError) as error:
+            self._unreachable[address] = asyncio.get_running_loop().time() + UNREACHABLE_S
+            if self._peers.get(address) is task:
+                del self._peers[address]
+            if isinstance(error, UsageError):
+                # An in-process worker of another loop, or an address of a later version: no fault of our caller.
+                raise ConnectionFailedError(str(error)) from error
+            raise
+
+    async def _dial(self, address: str) -> _Peer:
+        peer = _Peer(address)
+        peer.link = await connect(
+            address,
+            credentials=self.credentials,
+            role=Role.CLIENT,
+            incarnation=self._incarnation,
+            handler=peer,
+            timeout=CONNECT_TIMEOUT_S,
+        )
+        return peer
+
+    def _trim(self) -> None:
+        """Close the longest unused links that have nothing to answer."""
+        if len(self._peers) <= LINKS_MAX:
+            return
+        for address, task in list(self._peers.items())[: len(self._peers) - LINKS_MAX]:
+            if task.done() and not task.cancelled() and task.exception() is None and not task.result().open:
+                del self._peers[address]
+                _close_peer(task, "not used")
+
+
+def _close_peer(task: asyncio.Task[_Peer], reason: str) -> None:
+    if not task.done():
+        task.cancel()
+    elif not task.cancelled() and task.exception() is None:
+        link = task.result().link
+        if link is not None:
+            link.close(reason)

@@ -1,0 +1,241 @@
+"""Fetching results: what is at hand, else from the workers that hold them, else through the scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from ...base.errors import ClusterError, LostDataError, UsageError
+from ...base.keys import Key
+from ...base.limits import MIB, ROWS_PER_MESSAGE_MAX
+from ...protocol.blob import Payload
+from ...protocol.messages import GET_DATA
+from ...protocol.pickling import loads
+from ..records import FINISHED, Record
+from . import waiting
+from .futures import Future
+from .outcomes import exception_of
+
+if TYPE_CHECKING:
+    from .session import Session
+
+Errors: TypeAlias = Literal["raise", "skip"]
+
+#: Values asked for with one message: a worker packs them into one answer, which must fit into memory twice.
+_BYTES_PER_REQUEST: Final = 64 * MIB
+
+
+class Nested:
+    """Futures in nested lists, tuples, sets and dicts: finds them, and puts their values in their places.
+
+    Examples
+    --------
+    >>> nested = Nested({"a": [1, 2]})
+    >>> nested.futures
+    []
+    >>> nested.fill({})
+    {'a': [1, 2]}
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+        found: dict[Record, Future[Any]] = {}
+        _find(shape, found)
+        self.futures = list(found.values())
+
+    def fill(self, values: dict[Record, Any]) -> Any:
+        """The same shape with values for futures; futures without a value are left out of their container."""
+        filled = _fill(self.shape, values)
+        if filled is _SKIPPED:
+            raise UsageError("errors='skip' needs a container of futures; for a single one use future.exception()")
+        return filled
+
+
+class _Skipped:
+    """Stands for a future without a value."""
+
+
+_SKIPPED: Final = _Skipped()
+
+
+def _find(shape: Any, found: dict[Record, Future[Any]]) -> None:
+    if isinstance(shape, Future):
+        found[shape.record] = shape
+    elif isinstance(shape, (list, tuple, set, frozenset)):
+        for item in shape:
+            _find(item, found)
+    elif isinstance(shape, dict):
+        for item in shape.values():
+            _find(item, found)
+
+
+def _fill(shape: Any, values: dict[Record, Any]) -> Any:
+    if isinstance(shape, Future):
+        return values.get(shape.record, _SKIPPED)
+    if isinstance(shape, (list, tuple, set, frozenset)):
+        items = [item for item in (_fill(item, values) for item in shape) if item is not _SKIPPED]
+        kind = type(shape)
+        if isinstance(shape, tuple) and hasattr(kind, "_make"):
+            return kind._make(items) if len(items) == len(shape) else tuple(items)
+        return kind(items)
+    if isinstance(shape, dict):
+        filled = {name: _fill(item, values) for name, item in shape.items()}
+        return {name: item for name, item in filled.items() if item is not _SKIPPED}
+    return shape
+
+
+# ---- values of many futures -----------------------------------------------------------------------------------------
+
+
+def gather(session: Session, shape: Any, errors: Errors, direct: bool | None, timeout: float | None = None) -> Any:
+    """Wait, fetch and unpickle, blocking the calling thread."""
+    nested = _prepare(session, shape, errors)
+    records = [future.record for future in nested.futures]
+    deadline = waiting.Deadline(timeout)
+    if not waiting.block(session, records, timeout, _enough(errors)):
+        raise TimeoutError(waiting.describe_timeout(records, timeout))
+    payloads, away = _at_hand(records, errors)
+    if away:
+        waiting.refuse_on_loop(session)
+        payloads |= session.run(_fetch_checked(session, away, errors, direct), deadline.remaining)
+    return _unpack(session, nested, payloads)
+
+
+async def gather_async(
+    session: Session, shape: Any, errors: Errors, direct: bool | None, timeout: float | None = None
+) -> Any:
+    """The same, on the session's loop."""
+    nested = _prepare(session, shape, errors)
+    records = [future.record for future in nested.futures]
+    deadline = waiting.Deadline(timeout)
+    if not await waiting.until(session, records, timeout, _enough(errors)):
+        raise TimeoutError(waiting.describe_timeout(records, timeout))
+    payloads, away = _at_hand(records, errors)
+    if away:
+        async with asyncio.timeout(deadline.remaining):
+            payloads |= await _fetch_checked(session, away, errors, direct)
+    return _unpack(session, nested, payloads)
+
+
+def _prepare(session: Session, shape: Any, errors: Errors) -> Nested:
+    if errors not in ("raise", "skip"):
+        raise UsageError(f"errors={errors!r} is not one of 'raise', 'skip'")
+    if isinstance(shape, Iterator):
+        shape = list(shape)
+    nested = Nested(shape)
+    for future in nested.futures:
+        if future.session is not session:
+            raise UsageError(f"future {future.key!r} belongs to another client; gather it there (future.client.gather)")
+    return nested
+
+
+def _enough(errors: Errors) -> waiting.ReturnWhen:
+    return waiting.FIRST_EXCEPTION if errors == "raise" else waiting.ALL_COMPLETED
+
+
+def _at_hand(records: Sequence[Record], errors: Errors) -> tuple[dict[Record, Payload], list[Record]]:
+    """Payloads that came along with the news, and finished records without one. Raises the first failure."""
+    payloads: dict[Record, Payload] = {}
+    away: list[Record] = []
+    failed = [record for record in records if record.state not in (FINISHED, "pending")]
+    if failed and errors == "raise":
+        error = exception_of(failed[0])
+        assert error is not None
+        raise error
+    for record in records:
+        outcome = record.outcome
+        if record.state != FINISHED or outcome is None:
+            continue
+        payload = outcome[3]
+        if payload is None:
+            away.append(record)
+        else:
+            payloads[record] = payload
+    return payloads, away
+
+
+def _unpack(session: Session, nested: Nested, payloads: dict[Record, Payload]) -> Any:
+    # Results may hold futures; those become futures of this client.
+    with session.client.as_current():
+        values = {record: loads(payload) for record, payload in payloads.items()}
+    return nested.fill(values)
+
+
+# ---- payloads from elsewhere, on the loop ---------------------------------------------------------------------------
+
+
+async def _fetch_checked(
+    session: Session, records: Sequence[Record], errors: Errors, direct: bool | None
+) -> dict[Record, Payload]:
+    payloads, reasons = await fetch(session, records, direct)
+    for record in records if errors == "raise" else ():
+        if record not in payloads:
+            error = exception_of(record) or LostDataError(
+                f"the result of {record.key!r} cannot be fetched: {reasons.get(record.key, 'no worker has it')}"
+            )
+            raise error
+    return payloads
+
+
+async def fetch(
+    session: Session, records: Sequence[Record], direct: bool | None
+) -> tuple[dict[Record, Payload], dict[Key, str]]:
+    """Payloads of finished records, and reasons for those that cannot be had.
+
+    Parameters
+    ----------
+    session : Session
+        Whose links to use.
+    records : sequence of Record
+        Finished, each at most once.
+    direct : bool, optional
+        False asks the scheduler only; otherwise workers are asked where they can be reached.
+    """
+    payloads: dict[Key, Payload] = {}
+    if direct is not False:
+        by_address: dict[str, list[Record]] = {}
+        for record in records:
+            if record.state == FINISHED:
+                address = record.result.address
+                if address is not None and session.data.is_reachable(address):
+                    by_address.setdefault(address, []).append(record)
+        for found in await asyncio.gather(
+            *(_fetch_from(session, address, group) for address, group in by_address.items())
+        ):
+            payloads.update(found)
+    reasons: dict[Key, str] = {}
+    rest = [record for record in records if record.key not in payloads]
+    for group in _slices(rest):
+        rows, missing = await session.fetch(record.key for record in group)
+        payloads.update(rows)
+        reasons.update(missing)
+    return {record: payloads[record.key] for record in records if record.key in payloads}, reasons
+
+
+async def _fetch_from(session: Session, address: str, records: list[Record]) -> dict[Key, Payload]:
+    """What one worker still has of these; nothing if it cannot be reached."""
+    found: dict[Key, Payload] = {}
+    for group in _slices(records):
+        rows = tuple((record.key, 0) for record in group)
+        try:
+            _, _, answered, _ = await session.data.request(address, GET_DATA, rows)
+        except ClusterError:
+            break  # the scheduler knows better where things are
+        found.update(answered)
+    return found
+
+
+def _slices(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Groups that one message may ask for."""
+    group: list[Record] = []
+    nbytes = 0
+    for record in records:
+        size = record.outcome[1] if record.state == FINISHED and record.outcome is not None else 0
+        if group and (len(group) == ROWS_PER_MESSAGE_MAX or nbytes + size > _BYTES_PER_REQUEST):
+            yield group
+            group, nbytes = [], 0
+        group.append(record)
+        nbytes += size
+    if group:
+        yield group

@@ -1,0 +1,174 @@
+"""Graphs on the cluster: the scheduler that ``compute`` and ``persist`` use when a client is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...base.errors import GraphError, UsageError
+from ...base.keys import Key
+from ...base.limits import ROWS_PER_MESSAGE_MAX
+from ...base.refs import TaskRef
+from ...graph.optimize import cull
+from ...graph.order import order
+from ...graph.task import Graph, Task
+from ...graph.validate import check
+from ...protocol.blob import Payload
+from ...protocol.messages import Row
+from ...protocol.pickling import dumps_call, dumps_function
+from ..outbox import Option
+from ..records import Record
+from . import gather
+from .defaults import get_client
+from .futures import Future, make_futures
+from .session import Session
+from .submitting import Request, Submitter, make_option, name_of, option_of
+
+
+class GraphSubmitter:
+    """Submits graphs: what is held already is not sent again, the rest goes in the order of ``graph.order``.
+
+    Parameters
+    ----------
+    session : Session
+        Where to queue.
+    submitter : Submitter
+        Pickles calls.
+    """
+
+    def __init__(self, session: Session, submitter: Submitter) -> None:
+        self._session = session
+        self._submitter = submitter
+
+    def submit(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, Future[Any]]:
+        """Queue what ``keys`` need; returns a future for each of them.
+
+        Parameters
+        ----------
+        graph : Graph
+            May refer to futures of this client.
+        keys : list of Key
+            What is wanted.
+        **options
+            As for ``submit``; for tasks that have no options of their own.
+        """
+        session = self._session
+        default = make_option(**options)
+        check(graph, session.machine.records)
+        with session.lock:
+            find, known = session.machine.find, session.machine.records
+            held = {key: record for key in graph if key in known and (record := find(key)) is not None}
+        futures = dict(zip(held, make_futures(session, held.values()), strict=True))
+        rest = {key: task for key, task in graph.items() if key not in held} if held else graph
+        missing = [key for key in dict.fromkeys(keys) if key not in held]
+        if missing:
+            rest = cull(rest, missing)
+            for future in make_futures(session, self._send(rest, dict.fromkeys(missing), default)):
+                futures[future.key] = future
+        return {key: futures[key] for key in keys}
+
+    def _send(self, graph: Graph, wanted: dict[Key, None], default: Option) -> list[Record]:
+        records: list[Record] = []
+        with Request(self._session) as request:
+            ranks = order(graph)
+            ordered = sorted(graph, key=ranks.__getitem__)
+            for start in range(0, len(ordered), ROWS_PER_MESSAGE_MAX):
+                keys = ordered[start : start + ROWS_PER_MESSAGE_MAX]
+                functions, options, rows = self._make_rows(graph, keys, ranks, default)
+                wants = tuple(index for index, key in enumerate(keys) if key in wanted)
+                more = start + len(keys) < len(ordered)
+                records += request.send(functions.items(), list(options), rows, wants, more)
+        return records
+
+    def _make_rows(
+        self, graph: Graph, keys: list[Key], ranks: dict[Key, int], default: Option
+    ) -> tuple[dict[bytes, Payload], dict[Option, int], list[Row]]:
+        functions: dict[bytes, Payload] = {}
+        names: dict[int, tuple[str, bytes]] = {}  # by id of the function, which the graph keeps alive
+        options: dict[Option, int] = {}
+        rows: list[Row] = []
+        for key in keys:
+            task = graph[key]
+            known = names.get(id(task.func))
+            if known is None:
+                func_id, payload = dumps_function(task.func)
+                functions[func_id] = payload
+                known = names[id(task.func)] = (name_of(task.func), func_id)
+            option = default if task.options is None else option_of(task.options)
+            number = options.setdefault(option, len(options))
+            arguments, refs = dumps_call(known[0], task.args, task.kwargs)
+            if len(refs) != len(task.dependencies):
+                self._check_hidden(key, task, refs)
+            rows.append((key, known[1], arguments, tuple(refs), ranks[key], number))
+        return functions, options, rows
+
+    def _check_hidden(self, key: Key, task: Task, refs: dict[Key, TaskRef]) -> None:
+        """Pickle looks into any object, the graph only into containers: what only pickle found must exist already."""
+        for dependency, ref in refs.items():
+            if dependency in task.dependencies:
+                continue
+            if not isinstance(ref, Future):
+                raise GraphError(
+                    f"task {key!r} refers to {dependency!r} inside an object that the graph cannot look into; "
+                    "pass it as an argument, or in a list, tuple, set, dict or dataclass"
+                )
+            self._submitter.check_reference(ref, name_of(task.func))
+
+
+class ClusterScheduler:
+    """The client as ``graph.schedulers.Scheduler``: what ``compute()`` anywhere uses while the client is the default.
+
+    Parameters
+    ----------
+    session : Session
+        The client's.
+    graphs : GraphSubmitter
+        The client's.
+    """
+
+    def __init__(self, session: Session, graphs: GraphSubmitter) -> None:
+        self._session = session
+        self.graphs = graphs
+
+    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
+        """Run what ``keys`` need and return their values, in order."""
+        if self._session.client.asynchronous:
+            raise UsageError("compute() blocks, but this client is asynchronous: await client.compute(..., sync=True)")
+        futures = self.graphs.submit(graph, keys, **options)
+        values: list[Any] = gather.gather(self._session, [futures[key] for key in keys], "raise", None)
+        return values
+
+    def persist(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, Any]:
+        """Start what ``keys`` need and return a future for each."""
+        return dict(self.graphs.submit(graph, keys, **options))
+
+    def __repr__(self) -> str:
+        return f"<ClusterScheduler of {self._session.client!r}>"
+
+
+class DefaultClientScheduler:
+    """What ``scheduler="distributed"`` means: whichever client is the default when it is used."""
+
+    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
+        """Run what ``keys`` need and return their values, in order."""
+        return get_client().scheduler.compute(graph, keys, **options)
+
+    def persist(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, Any]:
+        """Start what ``keys`` need and return a future for each."""
+        return get_client().scheduler.persist(graph, keys, **options)
+
+
+def flatten(keys: Any) -> Iterator[Key]:
+    """The keys in nested lists."""
+    if isinstance(keys, list):
+        for key in keys:
+            yield from flatten(key)
+    else:
+        yield keys
+
+
+def refill(keys: Any, values: dict[Key, Any]) -> Any:
+    """Values in the places of keys in nested lists."""
+    if isinstance(keys, list):
+        return [refill(key, values) for key in keys]
+    return values[keys]

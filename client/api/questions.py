@@ -1,0 +1,159 @@
+"""What a client can ask about the cluster, and tell it to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from ...base.errors import UsageError
+from ...base.keys import Key
+from ...base.units import parse_seconds
+from .futures import Future
+from .lifetime import Lifetime
+
+
+class Questions(Lifetime):
+    """Each method is one CALL to the scheduler; ``Client`` adds the work itself. Awaitable when asynchronous."""
+
+    def scheduler_info(self) -> Any:
+        """The cluster at a glance: a dict with the scheduler's address and its workers by address."""
+        return self._do(self._scheduler_info_now())
+
+    async def _scheduler_info_now(self) -> dict[str, Any]:
+        info: dict[str, Any] = await self.session.call("scheduler_info")
+        self._scheduler_info = info
+        return info | {"workers": {worker["address"]: worker for worker in info["workers"]}}
+
+    def nthreads(self, workers: str | Iterable[str] | None = None) -> Any:
+        """Threads of each worker, by address.
+
+        Parameters
+        ----------
+        workers : str or iterable of str, optional
+            Addresses; all by default.
+        """
+        return self._do(self._by_address("nthreads", (), workers))
+
+    ncores = nthreads
+
+    def processing(self, workers: str | Iterable[str] | None = None) -> Any:
+        """Keys of the tasks that each worker is running or has been sent, by address."""
+        return self._do(self._by_address("processing", (), workers))
+
+    def has_what(self, workers: str | Iterable[str] | None = None) -> Any:
+        """Keys of the results that each worker holds, by address."""
+        return self._do(self._by_address("has_what", (names_of(workers),), None))
+
+    async def _by_address(
+        self, method: str, args: tuple[Any, ...], workers: str | Iterable[str] | None
+    ) -> dict[str, Any]:
+        rows = await self.session.call(method, *args)
+        names = names_of(workers)
+        return {address: value for address, value in rows if names is None or address in names}
+
+    def who_has(self, futures: Any = None) -> Any:
+        """Addresses of the workers that hold each result, by key.
+
+        Parameters
+        ----------
+        futures : Future, key, or iterable of those, optional
+            Everything in memory by default.
+        """
+        return self._do(self._who_has(None if futures is None else keys_of(futures)))
+
+    async def _who_has(self, keys: tuple[Key, ...] | None) -> dict[Key, list[str]]:
+        return {key: list(addresses) for key, addresses in await self.session.call("who_has", keys)}
+
+    def explain(self, future: Future[Any] | Key) -> Any:
+        """Why a task is where it is: what it waits for, where it may run, what became of it."""
+        (key,) = keys_of(future)
+        return self._do(self.session.call("explain", key))
+
+    # ---- commands ---------------------------------------------------------------------------------------------------
+
+    def wait_for_workers(self, n_workers: int = 1, timeout: float | str | None = None) -> Any:
+        """Wait until the scheduler has at least ``n_workers``.
+
+        Parameters
+        ----------
+        n_workers : int
+            How many.
+        timeout : float or str, optional
+            Seconds.
+
+        Raises
+        ------
+        TimeoutError
+            There were fewer; the message says how many.
+        """
+        if n_workers < 0:
+            raise UsageError(f"n_workers={n_workers!r} is not a number of workers")
+        return self._do(self._wait_for_workers(n_workers, parse_seconds(timeout)))
+
+    async def _wait_for_workers(self, n_workers: int, timeout: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self.session.call("wait_for_workers", n_workers)
+        except TimeoutError:
+            present = len(await self.session.call("nthreads"))
+            raise TimeoutError(f"only {present} of {n_workers} workers were there after {timeout:g} s") from None
+
+    def restart(self, timeout: float | str | None = "2 min", wait_for_workers: bool = True) -> Any:
+        """Forget all tasks of all clients and start all workers anew; all futures become cancelled.
+
+        Parameters
+        ----------
+        timeout : float or str, optional
+            Seconds until as many workers must be back.
+        wait_for_workers : bool
+            False returns as soon as the scheduler has been told.
+        """
+        return self._do(self._restart(parse_seconds(timeout), wait_for_workers))
+
+    async def _restart(self, timeout: float | None, wait: bool) -> None:
+        session = self.session
+        if not wait:
+            with session.lock:
+                session.machine.call(None, "restart", ())
+            session.flush()
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await session.call("restart")
+        except TimeoutError:
+            raise TimeoutError(f"the workers were not back {timeout:g} s after the restart") from None
+
+    def retire_workers(self, workers: str | Iterable[str]) -> Any:
+        """Move the results of workers elsewhere, then stop them.
+
+        Parameters
+        ----------
+        workers : str or iterable of str
+            Names or addresses.
+        """
+        return self._do(self.session.call("retire_workers", names_of(workers) or ()))
+
+
+def names_of(workers: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """One name, or several, as the scheduler expects them."""
+    if workers is None:
+        return None
+    return (workers,) if isinstance(workers, str) else tuple(workers)
+
+
+def keys_of(futures: Any) -> tuple[Key, ...]:
+    """Keys of futures or keys, one or several.
+
+    Examples
+    --------
+    >>> keys_of("x"), keys_of(["x", ("y", 0)])
+    (('x',), ('x', ('y', 0)))
+    """
+    if isinstance(futures, Future):
+        return (futures.key,)
+    if isinstance(futures, (str, bytes, int, float, tuple)):
+        return (futures,)
+    if isinstance(futures, dict):
+        futures = futures.values()
+    return tuple(future.key if isinstance(future, Future) else future for future in futures)

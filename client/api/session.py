@@ -1,0 +1,266 @@
+"""The shell around the client's machine: one lock, one link to the scheduler, one wake-up per batch.
+
+Users' threads change the machine under ``lock`` and wake the loop; only the loop touches the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from ...base import errors
+from ...base.credentials import Credentials
+from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, MySchedulerError, ProtocolError, UsageError
+from ...base.ids import IdSource
+from ...base.keys import Key
+from ...protocol.messages import Message, Role
+from ...transport import Link, connect
+from ..effects import Effects
+from ..machine import ClientMachine
+from ..records import Record
+from . import hooks
+from .datalinks import DataLinks
+from .loop import LoopThread
+
+if TYPE_CHECKING:
+    from ...protocol.codec import Frame
+    from .client import Client
+
+T = TypeVar("T")
+logger = logging.getLogger("myscheduler.client")
+
+#: What the scheduler's refusals are raised as; the text comes along. Names of our own errors are understood as well.
+_CODES: Final[dict[str, type[MySchedulerError]]] = {
+    "usage": UsageError,
+    "version": errors.VersionMismatchError,
+    "name": UsageError,
+    "closing": ClosedError,
+    "closed": ClosedError,
+    "lost": errors.LostDataError,
+    "cancelled": errors.CancelledError,
+}
+
+
+class Waiter(Protocol):
+    """Somebody who waits for futures."""
+
+    def settled(self, records: list[Record]) -> None:
+        """These have their outcome now. Called on the loop's thread, without the lock."""
+
+
+class Session:
+    """One connection to a scheduler and all that depends on it.
+
+    Parameters
+    ----------
+    client : Client
+        Whose futures these are.
+    loop : asyncio.AbstractEventLoop
+        The loop that serves the link.
+    thread : LoopThread, optional
+        The thread that runs the loop, when users' threads may block on it.
+    """
+
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop, thread: LoopThread | None = None) -> None:
+        self.client = client
+        self.loop = loop
+        self.thread = thread
+        self.incarnation = IdSource().incarnation()
+        self.machine = ClientMachine()
+        self.lock = threading.Lock()
+        self.link: Link | None = None
+        self.address = ""
+        self.cluster = ""  # the cluster's random name, once welcome
+        self.data = DataLinks(self.incarnation)
+        self.wakeups = 0  # batches handed to the loop, for tests and benchmarks
+        self._dropped: deque[Record] = deque()
+        self._waking = False
+
+    # ---- lifetime ---------------------------------------------------------------------------------------------------
+
+    async def connect(
+        self, address: str, credentials: Credentials | None, info: dict[str, Any], timeout: float
+    ) -> dict[str, Any]:
+        """Dial the scheduler, prove ourselves, say HELLO; returns WELCOME's info.
+
+        Raises
+        ------
+        ConnectionFailedError
+            Nobody answers there, or not in time.
+        AuthenticationError
+            The credentials are wrong.
+        VersionMismatchError
+            The scheduler speaks another version.
+        """
+        self.address = address
+        self.data.credentials = credentials
+        deadline = self.loop.time() + timeout
+        self.link = await connect(
+            address,
+            credentials=credentials,
+            role=Role.CLIENT,
+            incarnation=self.incarnation,
+            handler=self,
+            timeout=timeout,
+        )
+        try:
+            async with asyncio.timeout_at(deadline):
+                welcome: dict[str, Any] = await self.ask(lambda token: self.machine.hello(token, info))
+        except TimeoutError:
+            self._hang_up("no welcome in time")
+            raise ConnectionFailedError(
+                f"the scheduler at {address} accepted the connection but did not answer within {timeout:g} s; "
+                "it may be overloaded: try again, or with a larger timeout="
+            ) from None
+        except BaseException:
+            self._hang_up("not welcome")
+            raise
+        self.cluster = str(welcome.get("cluster", ""))
+        return welcome
+
+    def _hang_up(self, reason: str) -> None:
+        link, self.link = self.link, None
+        if link is not None:
+            link.close(reason)
+
+    async def close(self, reason: str) -> None:
+        """Leave on purpose: tell the scheduler, cancel all futures, close all links. Idempotent."""
+        link, self.link = self.link, None
+        if link is not None and not link.closed:
+            with self.lock:
+                self.machine.goodbye(reason)
+                messages = self.machine.take_outbox()
+            self._send(link, messages)
+        with self.lock:
+            effects = self.machine.close(reason)
+        self._perform(effects)
+        self.data.close(reason)
+        if link is not None:
+            link.close(reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the scheduler can be asked things."""
+        return self.link is not None and not self.machine.closed
+
+    # ---- the link's handler, on the loop ----------------------------------------------------------------------------
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        """What the scheduler said."""
+        try:
+            with self.lock:
+                effects = self.machine.handle(frame.messages)
+                pending = self.machine.has_outbox
+        except ProtocolError as error:
+            link.close(str(error))
+            return
+        link.epoch = self.machine.epoch
+        self._perform(effects)
+        if pending:
+            self.flush()
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        """The link is gone, whoever closed it."""
+        with self.lock:
+            effects = self.machine.disconnected(reason)
+        if self.link is not None:
+            logger.warning("client %s: %s", self.incarnation, self.machine.closed)
+        self._perform(effects)
+        self.data.close(reason)
+
+    def _perform(self, effects: Effects) -> None:
+        for waiter, records in effects.settled.items():
+            waiter.settled(records)
+        for token, ok, value in effects.answers:
+            if not token.done():
+                token.set_result((ok, value))
+
+    # ---- from users' threads ----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have the outbox flushed soon. Any thread, even while it holds the lock or collects garbage."""
+        if not self._waking:
+            self._waking = True
+            # The loop of an asynchronous client may have been closed by its owner; then there is nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self.flush)
+
+    def drop(self, record: Record) -> None:
+        """A future is gone. Called by the garbage collector at any moment, so it must not take the lock."""
+        self._dropped.append(record)
+        if not self._waking:
+            self.wake()
+
+    def flush(self) -> None:
+        """Send what there is to send; on the loop."""
+        self._waking = False
+        self.wakeups += 1
+        dropped = self._dropped
+        with self.lock:
+            # By count: others may append meanwhile, and will wake us again.
+            self.machine.release([dropped.popleft() for _ in range(len(dropped))])
+            messages = self.machine.take_outbox()
+        if self.link is not None:
+            self._send(self.link, messages)
+
+    def _send(self, link: Link, messages: list[Message]) -> None:
+        for message in messages:
+            try:
+                link.send(message)
+            except UsageError as error:
+                with self.lock:
+                    effects = self.machine.unsendable(message, str(error))
+                self._perform(effects)
+
+    def run(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and block until it ends; inside a task, the slot goes to others meanwhile."""
+        assert self.thread is not None, "asynchronous clients await"
+        with hooks.around_wait():
+            return self.thread.run(coro, timeout)
+
+    # ---- questions, on the loop -------------------------------------------------------------------------------------
+
+    async def ask(self, start: Callable[[asyncio.Future[tuple[bool, Any]]], object]) -> Any:
+        """Start a request under the lock, send it, await its answer; a refusal is raised."""
+        token: asyncio.Future[tuple[bool, Any]] = self.loop.create_future()
+        with self.lock:
+            start(token)
+        self.flush()
+        try:
+            ok, value = await token
+        except asyncio.CancelledError:
+            with self.lock:
+                self.machine.forget_request(token)
+            raise
+        if not ok:
+            raise refusal(*value)
+        return value
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """Ask the scheduler a question by name."""
+        return await self.ask(lambda token: self.machine.call(token, method, args))
+
+    async def fetch(self, keys: Iterable[Key]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Values through the scheduler: rows (key, payload), and rows (key, reason) of those it could not get."""
+        wanted = tuple(keys)
+        rows, missing = await self.ask(lambda token: self.machine.fetch(token, wanted))
+        return rows, missing
+
+
+def refusal(code: str, text: str) -> MySchedulerError:
+    """The exception for a request that the scheduler refused.
+
+    Examples
+    --------
+    >>> refusal("usage", "there is no worker 'x'")
+    UsageError("there is no worker 'x'")
+    """
+    kind = _CODES.get(code) or getattr(errors, code, ClusterError)
+    if not (isinstance(kind, type) and issubclass(kind, MySchedulerError)):
+        kind = ClusterError
+    return kind(text)
