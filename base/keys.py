@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TypeAlias
 
 from .errors import KeyTypeError
@@ -70,9 +71,12 @@ def _validate_slow(part: object, whole: object, depth: int) -> None:
         raise KeyTypeError(f"key {_shorten(whole)} is longer than {KEY_BYTES_MAX} bytes")
 
 
-def _shorten(value: object, limit: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60  # also bounds depth and length of what a mistaken key holds
+
+
+def _shorten(value: object) -> str:
+    return _repr.repr(value)
 
 
 def key_prefix(key: Key) -> str:

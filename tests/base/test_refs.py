@@ -1,0 +1,49 @@
+"""References are found and replaced by pickle, at any depth."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from myscheduler.base.errors import UsageError
+from myscheduler.base.refs import TaskRef, collecting, resolving
+
+
+@dataclass
+class Holder:
+    inside: Any
+
+
+def test_references_are_collected_in_order_and_replaced_by_values() -> None:
+    value = {"list": [TaskRef("a"), 1], "object": Holder((TaskRef("b"), TaskRef("a")))}
+    with collecting() as found:
+        data = pickle.dumps(value)
+    assert list(found) == ["a", "b"]
+    with resolving({"a": 10, "b": 20}):
+        back = pickle.loads(data)
+    assert back == {"list": [10, 1], "object": Holder((20, 10))}
+
+
+def test_a_reference_alone_is_pickled_as_itself() -> None:
+    back = pickle.loads(pickle.dumps(TaskRef("a")))
+    assert type(back) is TaskRef
+    assert back.key == "a"
+
+
+def test_collections_nest() -> None:
+    with collecting() as outer:
+        pickle.dumps(TaskRef("a"))
+        with collecting() as inner:
+            pickle.dumps(TaskRef("b"))
+        pickle.dumps(TaskRef("c"))
+    assert (list(outer), list(inner)) == (["a", "c"], ["b"])
+
+
+def test_arguments_unpickled_outside_of_a_worker_say_so() -> None:
+    with collecting():
+        data = pickle.dumps(TaskRef("a"))
+    with pytest.raises(UsageError, match="task that needs 'a' were unpickled outside of a worker"):
+        pickle.loads(data)
