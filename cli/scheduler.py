@@ -304,3 +304,7 @@ async def _idle(address: str, credentials: Credentials, limit: float) -> str:
 
 def _unfinished(row: dict[str, int]) -> bool:
     return any(row[state] for state in ("waiting", "queued", "assigned"))
+
+
+if __name__ == "__main__":
+    main()

@@ -289,3 +289,7 @@ def _keeper(config: Mapping[str, Any], name: str) -> Keeper:
         return ChildProcess(WORKER_MODULE, own, name=name, environment=WORKER_ENVIRONMENT)
 
     return Keeper(f"worker {name}", spawn)
+
+
+if __name__ == "__main__":
+    main()

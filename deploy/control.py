@@ -16,9 +16,9 @@ from ..base.errors import ClosedError, ClusterError, VersionMismatchError
 from ..base.ids import IdSource
 from ..base.version import VERSION
 from ..protocol import messages
-from ..protocol.frames import Frame
+from ..protocol.codec import Frame
 from ..protocol.messages import Role
-from ..transport.link import Link, connect
+from ..transport import Link, connect
 
 
 class ControlLink:
@@ -35,15 +35,15 @@ class ControlLink:
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, address: str, credentials: Credentials, *, timeout: float = 10.0) -> ControlLink:
+    async def open(cls, address: str, credentials: Credentials | None, *, timeout: float = 10.0) -> ControlLink:
         """Connect as a client.
 
         Parameters
         ----------
         address : str
             Of the scheduler.
-        credentials : Credentials
-            With the clients' secret.
+        credentials : Credentials, optional
+            With the clients' secret; None for ``inproc://``.
         timeout : float
             Seconds until the scheduler must have answered.
 

@@ -32,6 +32,7 @@ class Backend(Protocol):
     """What runs the scheduler and the workers: processes, or this process. All on one loop."""
 
     address: str
+    credentials: Credentials | None
     dashboard_link: str | None
 
     @property
@@ -166,9 +167,9 @@ class LocalCluster:
         return self._backend.address
 
     @property
-    def credentials(self) -> Credentials:
-        """With which clients and workers prove themselves to this cluster."""
-        return self._spec.credentials
+    def credentials(self) -> Credentials | None:
+        """With which clients and workers prove themselves to this cluster; None with ``processes=False``: none are asked."""
+        return self._backend.credentials
 
     @property
     def dashboard_link(self) -> str | None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from ..base.credentials import Credentials
 from ..base.errors import ClosedError, ClusterError
 from .control import ControlLink
 from .dashboard import DashboardPlace
@@ -49,6 +50,7 @@ class ProcessBackend:
         self._ready = False
         self._closing: asyncio.Task[None] | None = None
         self.address = ""
+        self.credentials: Credentials | None = spec.credentials
         self.dashboard_link: str | None = None
 
     @property
