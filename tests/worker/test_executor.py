@@ -1,0 +1,372 @@
+"""Real threads, real functions: what comes out of the executor."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from myscheduler.base.errors import NotAResultError, SerializationError, UsageError
+from myscheduler.base.refs import TaskRef
+from myscheduler.protocol import pickling
+from myscheduler.protocol.blob import Blob
+from myscheduler.protocol.messages import FLAG_WANTED
+from myscheduler.worker.server import context
+from myscheduler.worker.server.executor import Executor, Reports
+
+TIMEOUT_S = 10.0
+
+
+class Bench:
+    """An executor and what it reported."""
+
+    def __init__(self, nthreads: int = 1) -> None:
+        self.executor = Executor(nthreads, self._on_reports, owner="the worker")
+        self.batches: list[Reports] = []
+        self.attempts = 0
+        self._changed = asyncio.Event()
+
+    def _on_reports(self, reports: Reports) -> None:
+        self.batches.append(reports)
+        self._changed.set()
+
+    def submit(self, function: Callable[..., Any], *args: Any, inputs: dict[Any, Any] | None = None, flags: int = 0) -> int:
+        self.attempts += 1
+        func_id, code = pickling.dumps_function(function)
+        self.executor.functions.define(((func_id, code),))
+        payload, _ = pickling.dumps_call("f", args, {})
+        row = (f"task-{self.attempts}", self.attempts, func_id, payload, 0, (), (), flags)
+        self.executor.submit(row, inputs or {})
+        return self.attempts
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not (found := condition()):
+                self._changed.clear()
+                await self._changed.wait()
+        return found
+
+    def results(self) -> dict[int, Any]:
+        return {row[1]: value for batch in self.batches for row, value in zip(batch.results, batch.values, strict=True)}
+
+    def rows(self) -> dict[int, tuple]:
+        return {row[1]: row for batch in self.batches for row in (*batch.results, *batch.errors)}
+
+    def moves(self) -> list[tuple]:
+        return [move for batch in self.batches for move in batch.moves]
+
+    async def result(self, attempt: int) -> Any:
+        await self.until(lambda: attempt in self.rows())
+        return self.results()[attempt]
+
+    async def error(self, attempt: int) -> BaseException:
+        row = (await self.until(lambda: self.rows()))[attempt]
+        return pickling.loads_exception(*row[2:5])
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    made.executor.close()
+    assert await made.executor.join(TIMEOUT_S)
+
+
+async def test_a_call_reports_its_value_size_type_thread_and_time(bench: Bench) -> None:
+    attempt = bench.submit(lambda x, y: x + y, 1, 2)
+    assert await bench.result(attempt) == 3
+    key, _, nbytes, type_name, payload, thread, start, duration = bench.rows()[attempt]
+    assert (key, type_name, payload, thread) == ("task-1", "int", None, 0)
+    assert nbytes > 0
+    assert start > 1e9
+    assert 0 <= duration < TIMEOUT_S
+
+
+async def test_inputs_replace_references(bench: Bench) -> None:
+    attempt = bench.submit(sum, [TaskRef("a"), TaskRef("b")], inputs={"a": 1, "b": 2})
+    assert await bench.result(attempt) == 3
+
+
+async def test_a_wanted_small_result_brings_its_payload(bench: Bench) -> None:
+    small, large = bench.submit(lambda: "x", flags=FLAG_WANTED), bench.submit(lambda: bytes(10**6), flags=FLAG_WANTED)
+    await bench.result(small)
+    await bench.result(large)
+    assert pickling.loads(bench.rows()[small][4]) == "x"
+    assert bench.rows()[large][4] is None
+
+
+async def test_an_exception_carries_the_users_traceback_only(bench: Bench) -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    attempt = bench.submit(fail)
+    error = await bench.error(attempt)
+    assert isinstance(error, ValueError)
+    text, traceback = bench.rows()[attempt][3:5]
+    assert text == "ValueError: no"
+    assert "in fail" in traceback
+    assert "executor.py" not in traceback
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, MemoryError])
+async def test_whatever_a_task_raises_is_its_error(bench: Bench, kind: type[BaseException]) -> None:
+    def leave() -> None:
+        raise kind("bye")
+
+    assert isinstance(await bench.error(bench.submit(leave)), kind)
+    assert await bench.result(bench.submit(lambda: 1)) == 1
+
+
+async def test_a_generator_is_no_result(bench: Bench) -> None:
+    error = await bench.error(bench.submit(lambda: (x for x in range(3))))
+    assert isinstance(error, NotAResultError)
+    assert str(error) == (
+        "task 'task-1' returned a generator, which can be neither sent nor read twice: return list(...) of it instead"
+    )
+
+
+async def test_an_async_generator_is_no_result(bench: Bench) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    assert "returned an async generator" in str(await bench.error(bench.submit(lambda: numbers())))
+
+
+async def test_a_coroutine_from_a_plain_function_is_no_result(bench: Bench) -> None:
+    async def later() -> int:
+        return 1
+
+    def plain() -> Any:
+        return later()
+
+    error = await bench.error(bench.submit(plain))
+    assert isinstance(error, NotAResultError)
+    assert "task 'task-1' returned a coroutine: define it with `async def`" in str(error)
+
+
+async def test_a_wanted_result_that_cannot_be_pickled_fails_the_task(bench: Bench) -> None:
+    error = await bench.error(bench.submit(threading.Lock, flags=FLAG_WANTED))
+    assert isinstance(error, SerializationError)
+    assert "the result of task 'task-1', a _thread.lock, cannot be pickled" in str(error)
+
+
+async def test_an_unwanted_result_that_cannot_be_pickled_stays_usable_here(bench: Bench) -> None:
+    lock = await bench.result(bench.submit(threading.Lock))
+    assert await bench.result(bench.submit(lambda lock: lock.locked(), TaskRef("lock"), inputs={"lock": lock})) is False
+
+
+async def test_a_function_that_cannot_be_unpickled_says_for_which_task(bench: Bench) -> None:
+    bench.executor.functions.define(((b"bad", b"cno_such_module\nf\n."),))
+    bench.executor.submit(("x", 7, b"bad", pickling.dumps_call("f", (), {})[0], 0, (), (), 0), {})
+    await bench.until(lambda: 7 in bench.rows())
+    text, traceback = bench.rows()[7][3:5]
+    assert "No module named 'no_such_module'" in text
+    assert "while unpickling the function of task 'x' on this worker" in traceback
+
+
+async def test_async_functions_are_awaited_outside_of_the_slots(bench: Bench) -> None:
+    async def double(x: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * x
+
+    attempts = [bench.submit(double, 1), bench.submit(functools.partial(double, 2)), bench.submit(_Doubler(), 3)]
+    assert [await bench.result(attempt) for attempt in attempts] == [2, 4, 6]
+    assert [move[1:] for move in bench.moves()] == [(attempt, True) for attempt in attempts]
+    assert all(bench.rows()[attempt][5] >= 1 for attempt in attempts)
+
+
+class _Doubler:
+    async def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+async def test_a_coroutine_can_be_cancelled_and_a_queued_task_taken_back(bench: Bench) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    waiting = bench.submit(forever)
+    await bench.until(lambda: bench.moves())
+    gate = _Gate()
+    bench.submit(gate.wait)
+    queued = bench.submit(lambda: 1)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
+    copies = [("task-1", waiting), ("task-2", 2), ("task-3", queued)]
+    assert bench.executor.cancel(copies, running=False) == [("task-3", queued)]
+    assert bench.executor.cancel(copies, running=True) == []
+    assert type(await bench.error(waiting)) is asyncio.CancelledError
+    gate.open()
+    await bench.result(2)
+    assert queued not in bench.rows()
+
+
+class _Gate:
+    """Blocks a task until the test opens it. Pickled by name: the events are those of this module."""
+
+    entered = threading.Event()
+    opened = threading.Event()
+
+    def __init__(self) -> None:
+        _Gate.entered, _Gate.opened = threading.Event(), threading.Event()
+
+    @staticmethod
+    def wait() -> str:
+        _Gate.entered.set()
+        assert _Gate.opened.wait(TIMEOUT_S)
+        return "passed"
+
+    def open(self) -> None:
+        _Gate.opened.set()
+
+
+async def test_a_task_knows_its_key_and_worker(bench: Bench) -> None:
+    attempt = bench.submit(lambda: (context.get_task_key(), context.get_worker()))
+    assert await bench.result(attempt) == ("task-1", "the worker")
+
+
+async def test_a_coroutine_knows_its_key(bench: Bench) -> None:
+    async def key() -> Any:
+        context.secede()
+        context.rejoin()
+        return context.get_task_key()
+
+    assert await bench.result(bench.submit(key)) == "task-1"
+
+
+def test_outside_of_a_task_there_is_no_worker() -> None:
+    for function in (context.get_worker, context.get_task_key, context.secede, context.rejoin):
+        with pytest.raises(UsageError, match=rf"{function.__name__}\(\) works only inside a task"):
+            function()
+
+
+async def test_context_variables_do_not_leak_from_task_to_task(bench: Bench) -> None:
+    from contextvars import ContextVar
+
+    global _variable
+    _variable = ContextVar("variable", default="unset")
+    bench.submit(_set_variable)
+    assert await bench.result(bench.submit(_get_variable)) == "unset"
+
+
+_variable: Any = None
+
+
+def _set_variable() -> None:
+    _variable.set("set")
+
+
+def _get_variable() -> str:
+    return _variable.get()
+
+
+async def test_while_a_task_has_seceded_another_runs_in_its_slot(bench: Bench) -> None:
+    gate = _Gate()
+
+    def leave_and_come_back() -> str:
+        context.secede()
+        context.secede()
+        _Gate.wait()
+        context.rejoin()
+        context.rejoin()
+        return threading.current_thread().name
+
+    attempt = bench.submit(leave_and_come_back)
+    assert await bench.result(bench.submit(lambda: "other")) == "other"
+    assert bench.moves() == [("task-1", attempt, True)]
+    gate.open()
+    assert await bench.result(attempt)
+    assert bench.moves() == [("task-1", attempt, True), ("task-1", attempt, False)]
+    assert bench.rows()[attempt][5] == 0
+    assert await bench.result(bench.submit(lambda: "again")) == "again"
+    assert len(bench.executor._threads) == 1
+
+
+async def test_a_task_that_seceded_and_never_rejoined_leaves_one_thread_per_slot(bench: Bench) -> None:
+    attempt = bench.submit(lambda: context.secede())
+    await bench.result(attempt)
+    assert bench.rows()[attempt][5] == 1
+    await bench.result(bench.submit(lambda: None))
+    await bench.until(lambda: len(bench.executor._threads) == 1)
+    assert len(bench.executor._threads) == 1
+
+
+async def test_many_tasks_are_reported_in_few_batches() -> None:
+    bench = Bench(nthreads=2)
+    attempts = [bench.submit(abs, -number) for number in range(2000)]
+    await bench.until(lambda: len(bench.rows()) == len(attempts))
+    assert [bench.results()[attempt] for attempt in attempts] == list(range(2000))
+    assert len(bench.batches) < 1000
+    bench.executor.close()
+    assert await bench.executor.join(TIMEOUT_S)
+
+
+class _Tracked:
+    """Something large that can be referred to weakly."""
+
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self.data = bytes(1000)
+        _Tracked.alive.add(self)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_keeps_inputs_and_results_alive(bench: Bench, fails: bool) -> None:
+    def use(value: _Tracked) -> _Tracked:
+        local = value
+        if fails:
+            try:
+                raise ValueError("no")
+            except ValueError as error:
+                kept = error  # a cycle through the traceback
+                raise kept from None
+        assert local
+        return _Tracked()
+
+    _Tracked.alive.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        attempt = bench.submit(use, TaskRef("x"), inputs={"x": _Tracked()})
+        await bench.until(lambda: attempt in bench.rows())
+        assert len(_Tracked.alive) == (0 if fails else 1)
+        bench.batches.clear()
+        assert len(_Tracked.alive) == 0
+    finally:
+        gc.enable()
+
+
+async def test_cancelling_frees_the_inputs_of_queued_tasks(bench: Bench) -> None:
+    gate = _Gate()
+    bench.submit(gate.wait)
+    value = _Tracked()
+    seen = weakref.ref(value)
+    queued = bench.submit(id, TaskRef("x"), inputs={"x": value})
+    del value
+    assert bench.executor.cancel([("task-2", queued)], running=False) == [("task-2", queued)]
+    assert seen() is None
+    gate.open()
+    await bench.result(1)
+
+
+async def test_large_payloads_are_blobs_on_the_wire_and_arrays_in_tasks(bench: Bench) -> None:
+    payload, _ = pickling.dumps_call("f", (b"x" * 10**6,), {})
+    assert isinstance(payload, Blob)
+    assert await bench.result(bench.submit(len, b"x" * 10**6)) == 10**6
+
+
+async def test_closing_ends_waiting_tasks_and_threads(no_thread_outlives_the_test: None) -> None:
+    bench = Bench()
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    bench.submit(forever)
+    await bench.until(lambda: bench.moves())
+    bench.executor.close()
+    assert await bench.executor.join(TIMEOUT_S)

@@ -1,0 +1,159 @@
+"""``python -m myscheduler.worker.server``: a worker as a process of its own, for clusters that start it.
+
+The configuration is one JSON object, read from the descriptor ``--config-fd N`` (else from standard input):
+
+- ``scheduler``: address; ``credentials``: as ``Credentials.to_dict``, or null; ``host``: where to listen, or null
+- ``options``: further keywords of ``Worker``
+- ``sys_path``: where tasks find their modules; ``log_level``: a name or number of ``logging``
+- ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
+
+Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached or was lost; 5 it
+refused us. When the scheduler asks for a restart, the process replaces itself and keeps its number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...base.credentials import Credentials
+from ...base.errors import AuthenticationError, ClusterError, ConnectionFailedError, MySchedulerError, UsageError
+from ...base.lifeline import bind_life_to
+from .worker import ExitReason, Worker
+
+logger = logging.getLogger(__name__)
+
+CLOSED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+REFUSED: Final = 5
+
+_CODES: Final = {
+    ExitReason.CLOSED: CLOSED,
+    ExitReason.LOST_SCHEDULER: UNREACHABLE,
+    ExitReason.DEATH_TIMEOUT: UNREACHABLE,
+    ExitReason.REFUSED: REFUSED,
+    ExitReason.FAILED: FAILED,
+}
+
+#: Allocations between two looks for garbage: a batch of tasks makes thousands of tuples, none of them in cycles.
+_GC_THRESHOLD: Final = 10_000
+
+
+def main() -> None:
+    """Run a worker until it ends; never returns."""
+    try:
+        config = _read_config()
+        _prepare_process(config)
+        worker = _worker(config)
+    except (MySchedulerError, OSError, ValueError, TypeError, KeyError) as error:
+        print(f"worker: wrong configuration: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(USAGE)
+    gc.freeze()  # what was imported stays; the collector need not look at it
+    gc.set_threshold(_GC_THRESHOLD, 10, 10)
+    code = asyncio.run(_run(worker, config.get("lifeline_fd")))
+    if code is None:
+        _replace_process(config)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that still run a task would keep the interpreter from ending, or crash while it does.
+    os._exit(FAILED if code is None else code)
+
+
+async def _run(worker: Worker, lifeline: int | None) -> int | None:
+    """The exit code, or None for a restart."""
+    loop = asyncio.get_running_loop()
+    if lifeline is not None and not bind_life_to(lifeline):
+        loop.add_reader(lifeline, os._exit, FAILED)
+    tasks: dict[asyncio.Task[None], None] = {}
+
+    def stop(signal_name: str) -> None:
+        task = loop.create_task(worker.close(signal_name))
+        tasks[task] = None
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        await worker.start()
+    except (AuthenticationError, ConnectionFailedError, UsageError, ClusterError, TimeoutError) as error:
+        if tasks:  # closed by a signal while it was starting
+            return CLOSED
+        logger.error("worker: %s", error)
+        unreachable = isinstance(error, (ConnectionFailedError, TimeoutError))
+        return UNREACHABLE if unreachable else REFUSED
+    exit_reason = await worker.finished()
+    if exit_reason is ExitReason.RESTART:
+        return None
+    if exit_reason is not ExitReason.CLOSED:
+        logger.error("worker %s ends: %s", worker.name, worker.exit_text)
+    return _CODES[exit_reason]
+
+
+def _worker(config: Mapping[str, Any]) -> Worker:
+    credentials = config.get("credentials")
+    return Worker(
+        config["scheduler"],
+        credentials=None if credentials is None else Credentials.from_dict(credentials),
+        host=config.get("host"),
+        **config.get("options", {}),
+    )
+
+
+def _read_config() -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="python -m myscheduler.worker.server", description="A worker process.")
+    parser.add_argument("--config-fd", type=int, default=0, help="descriptor to read the configuration from")
+    arguments = parser.parse_args()
+    with open(arguments.config_fd, encoding="utf-8", closefd=arguments.config_fd != 0) as file:
+        config = json.load(file)
+    if not isinstance(config, dict):
+        raise UsageError("the configuration is not a JSON object")
+    return config
+
+
+def _prepare_process(config: Mapping[str, Any]) -> None:
+    logging.basicConfig(
+        level=config.get("log_level", logging.WARNING), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    paths = config.get("sys_path") or []
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _replace_process(config: Mapping[str, Any]) -> None:
+    """Start anew in this process: nothing of the old life's memory, modules and threads is left."""
+    descriptor = _readable(config)
+    os.set_inheritable(descriptor, True)
+    if config.get("lifeline_fd") is not None:
+        os.set_inheritable(config["lifeline_fd"], True)
+    flags = ["-P"] if sys.flags.safe_path else []
+    os.execv(
+        sys.executable, [sys.executable, *flags, "-m", "myscheduler.worker.server", "--config-fd", str(descriptor)]
+    )  # noqa: S606
+
+
+def _readable(config: Mapping[str, Any]) -> int:
+    """A descriptor from which the next life reads its configuration: in memory only, as it holds secrets."""
+    if hasattr(os, "memfd_create"):
+        descriptor = write_end = os.memfd_create("myscheduler-config")
+    else:
+        descriptor, write_end = os.pipe()
+    with open(write_end, "w", encoding="utf-8", closefd=write_end != descriptor) as file:
+        json.dump(config, file)
+    if write_end == descriptor:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+if __name__ == "__main__":
+    main()

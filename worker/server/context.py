@@ -1,0 +1,124 @@
+"""What a task can ask of the worker it runs on: public functions for use inside tasks, and the run they speak of."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, cast
+
+from ...base.errors import UsageError
+from ...base.keys import Key
+
+if TYPE_CHECKING:
+    from .executor import Executor
+    from .worker import Worker
+
+
+class Slot:
+    """The place of a thread in the pool."""
+
+    __slots__ = ("index", "left")
+
+    def __init__(self, index: int) -> None:
+        #: row of the task stream: 0 to nthreads - 1 for slots of the pool, above for what runs outside of it
+        self.index = index
+        #: whether the thread gave its place to another and runs outside of the pool
+        self.left = False
+
+
+class Run:
+    """One run of a task, as seen from inside the task."""
+
+    __slots__ = ("attempt", "executor", "key", "slot")
+
+    def __init__(self, executor: Executor, key: Key, attempt: int, slot: Slot | None) -> None:
+        self.executor = executor
+        self.key = key
+        self.attempt = attempt
+        #: None for coroutines
+        self.slot = slot
+
+    def secede(self) -> None:
+        """Leave the thread slot; without effect if left already."""
+        if self.slot is not None and not self.slot.left:
+            self.executor.secede(self, self.slot)
+
+    def rejoin(self) -> None:
+        """Wait for a thread slot and take it; without effect if one is held."""
+        if self.slot is not None and self.slot.left:
+            self.executor.rejoin(self, self.slot)
+
+
+#: The run that the current code belongs to. Threads and asyncio tasks inherit it where they copy their context.
+current_run: Final[ContextVar[Run | None]] = ContextVar("myscheduler_run", default=None)
+
+
+def get_worker() -> Worker:
+    """The worker that runs the current task.
+
+    Returns
+    -------
+    Worker
+        Of its attributes, ``name``, ``address``, ``incarnation``, ``nthreads``, ``scheduler_address`` and
+        ``local_directory`` may be read from any thread.
+
+    Raises
+    ------
+    UsageError
+        Called outside of a task.
+
+    Examples
+    --------
+    >>> get_worker()
+    Traceback (most recent call last):
+    ...
+    myscheduler.base.errors.UsageError: get_worker() works only inside a task that a worker runs
+    """
+    return cast("Worker", _run("get_worker").executor.owner)
+
+
+def get_task_key() -> Key:
+    """The key of the current task.
+
+    Returns
+    -------
+    Key
+        As in the graph.
+
+    Raises
+    ------
+    UsageError
+        Called outside of a task.
+    """
+    return _run("get_task_key").key
+
+
+def secede() -> None:
+    """Leave the worker's thread pool, so that another task can run while this one waits for something.
+
+    The task goes on in its thread, and another thread takes its slot. Without effect if the task has seceded before, or
+    is a coroutine, which holds no slot.
+
+    Raises
+    ------
+    UsageError
+        Called outside of a task.
+    """
+    _run("secede").secede()
+
+
+def rejoin() -> None:
+    """Wait for a slot of the worker's thread pool and take it: undoes ``secede``.
+
+    Raises
+    ------
+    UsageError
+        Called outside of a task.
+    """
+    _run("rejoin").rejoin()
+
+
+def _run(caller: str) -> Run:
+    run = current_run.get()
+    if run is None:
+        raise UsageError(f"{caller}() works only inside a task that a worker runs")
+    return run

@@ -1,0 +1,95 @@
+"""The event loop on which a worker runs tasks that are coroutines.
+
+It has a thread of its own, so that a task that blocks it blocks other coroutines, but not the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ...protocol.messages import Row
+from .context import Run, current_run
+
+if TYPE_CHECKING:
+    from .executor import Executor
+
+
+class Coroutines:
+    """Runs coroutines, any number at a time.
+
+    Parameters
+    ----------
+    executor : Executor
+        To whom runs are reported.
+    name : str
+        Of the thread.
+    """
+
+    def __init__(self, executor: Executor, name: str) -> None:
+        self._executor = executor
+        self._loop = asyncio.new_event_loop()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self.thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self.thread.start()
+
+    # ---- for other threads ------------------------------------------------------------------------------------------
+
+    def start(self, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Call an async function and await what it returns."""
+        with suppress(RuntimeError):  # closed: the worker is going away
+            self._loop.call_soon_threadsafe(self._begin, row, start, function, args, kwargs)
+
+    def cancel(self, attempt: int) -> None:
+        """Cancel a run, if it is here."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel, attempt)
+
+    def close(self) -> None:
+        """Cancel everything and end the thread when all is done."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    # ---- in the thread ----------------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    def _begin(self, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        attempt = row[1]
+        self._tasks[attempt] = self._loop.create_task(self._run(row, start, function, args, kwargs))
+        self._executor.moved(row[0], attempt, left=True)
+
+    def _cancel(self, attempt: int) -> None:
+        task = self._tasks.get(attempt)
+        if task is not None:
+            task.cancel("the task was cancelled")
+
+    async def _run(self, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        executor = self._executor
+        lane = executor.take_lane()
+        current_run.set(Run(executor, row[0], row[1], None))
+        try:
+            value = await function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 (whatever a task raises is its outcome, SystemExit included)
+            executor.fail(row[0], row[1], error, lane, start)
+        else:
+            executor.finish(row, value, lane, start)
+            del value
+        finally:
+            executor.release_lane(lane)
+            del self._tasks[row[1]]

@@ -1,0 +1,309 @@
+"""The threads that run tasks.
+
+They take rows of COMPUTE from one queue and put what happened into deques; the event loop is woken once for everything
+that piled up until it comes round. Coroutines run on an event loop in a thread of its own (``coroutines.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from queue import SimpleQueue
+from typing import Any, Final
+
+from ...base.keys import Key
+from ...protocol import pickling
+from ...protocol.messages import Row
+from ..events import Copy
+from .calls import Functions, describe_result
+from .context import Run, Slot, current_run
+from .coroutines import Coroutines
+
+_clock: Final = time.perf_counter
+
+
+@dataclass(slots=True)
+class Reports:
+    """What happened since the loop looked last.
+
+    ``results`` are rows of RESULTS with their ``values`` beside them, ``errors`` rows of ERRORS, ``moves`` rows (key,
+    attempt, left) of runs that left or took back their slot; a run's moves come before its end.
+    """
+
+    results: list[Row]
+    values: list[Any]
+    errors: list[Row]
+    moves: list[tuple[Key, int, bool]]
+
+
+class _Rejoin:
+    """Stands in the queue for a seceded thread that wants a slot back: the thread that meets it gives it its own."""
+
+    __slots__ = ("given", "index")
+
+    def __init__(self) -> None:
+        self.given = threading.Event()
+        self.index = -1
+
+
+class Executor:
+    """Runs tasks in threads.
+
+    Parameters
+    ----------
+    nthreads : int
+        Thread slots.
+    on_reports : callable
+        Called on the event loop with ``Reports``, once for everything that piled up.
+    owner : object
+        What ``get_worker()`` returns inside tasks.
+    name : str
+        Start of the names of the threads.
+
+    Notes
+    -----
+    To be made on the running event loop. All methods but ``secede`` and ``rejoin`` are for its thread.
+    """
+
+    def __init__(
+        self, nthreads: int, on_reports: Callable[[Reports], None], owner: object = None, name: str = "worker"
+    ) -> None:
+        self.owner = owner
+        self.functions = Functions()
+        self.closed = False
+        self._loop = asyncio.get_running_loop()
+        self._on_reports = on_reports
+        self._name = name
+        self._nthreads = nthreads
+        self._queue: SimpleQueue[Row | _Rejoin | None] = SimpleQueue()
+        #: inputs of rows in the queue, by attempt; who takes them out decides whether the row runs
+        self._pending: dict[int, Mapping[Key, Any]] = {}
+        self._ended: deque[tuple[Row, Any]] = deque()
+        self._errors: deque[Row] = deque()
+        self._moves: deque[tuple[Key, int, bool]] = deque()
+        self._awake = False
+        self._lanes = _Lanes(nthreads)
+        self._rejoining: dict[_Rejoin, None] = {}
+        self._threads: dict[threading.Thread, None] = {}
+        self._threads_lock = threading.Lock()
+        self._coroutines: Coroutines | None = None
+        self.synchronise_clock()
+        for index in range(nthreads):
+            self._start_thread(index)
+
+    # ---- for the loop -----------------------------------------------------------------------------------------------
+
+    def submit(self, row: Row, inputs: Mapping[Key, Any]) -> None:
+        """Queue a row of COMPUTE with the values of its inputs."""
+        self._pending[row[1]] = inputs
+        self._queue.put(row)
+
+    def cancel(self, copies: list[Copy], running: bool) -> list[Copy]:
+        """Take runs out of the queue; with ``running``, also interrupt those that are coroutines.
+
+        Returns
+        -------
+        list of (key, attempt)
+            Those that had not started; nothing more will be heard of them.
+        """
+        caught = [copy for copy in copies if self._pending.pop(copy[1], None) is not None]
+        if running and self._coroutines is not None:
+            for _, attempt in copies:
+                self._coroutines.cancel(attempt)
+        return caught
+
+    def synchronise_clock(self) -> None:
+        """Follow the system's clock where it was set; call now and then."""
+        self._wall = time.time() - _clock()
+
+    def close(self) -> None:
+        """Take no more work. Threads end with the tasks they run; coroutines are cancelled."""
+        self.closed = True
+        self._pending.clear()
+        for token in list(self._rejoining):
+            token.given.set()
+        for _ in range(self._nthreads):
+            self._queue.put(None)
+        if self._coroutines is not None:
+            self._coroutines.close()
+
+    async def join(self, timeout: float) -> bool:
+        """Wait until all threads have ended, after ``close``; False if some still run a task after ``timeout`` seconds."""
+        deadline = self._loop.time() + timeout
+        with self._threads_lock:
+            threads = list(self._threads)
+        if self._coroutines is not None:
+            threads.append(self._coroutines.thread)
+        while any(thread.is_alive() for thread in threads):
+            if self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(0.005)
+        return True
+
+    def _collect(self) -> None:
+        """Hand everything that piled up to the loop's side."""
+        self._awake = False
+        ended, errors, moves = self._ended, self._errors, self._moves
+        # The moves of a run are put down before its end, so they are read after it.
+        pairs = [ended.popleft() for _ in range(len(ended))]
+        failed = [errors.popleft() for _ in range(len(errors))]
+        moved = [moves.popleft() for _ in range(len(moves))]
+        if not self.closed and (pairs or failed or moved):
+            reports = Reports([row for row, _ in pairs], [value for _, value in pairs], failed, moved)
+            del pairs
+            self._on_reports(reports)
+
+    # ---- for the threads --------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._awake and not self.closed:
+            self._awake = True
+            try:
+                self._loop.call_soon_threadsafe(self._collect)
+            except RuntimeError:  # the loop was closed under a task that still runs: nobody wants its result
+                self.closed = True
+
+    def _start_thread(self, index: int) -> None:
+        thread = threading.Thread(target=self._work, args=(Slot(index),), name=f"{self._name}-{index}", daemon=True)
+        with self._threads_lock:
+            self._threads[thread] = None
+        thread.start()
+
+    def _work(self, slot: Slot) -> None:
+        get, pending = self._queue.get, self._pending
+        while True:
+            item = get()
+            if isinstance(item, tuple):
+                inputs = pending.pop(item[1], None)
+                if inputs is None:
+                    continue
+                self._run(item, inputs, slot)
+                del item, inputs
+                if slot.left:
+                    self._lanes.release(slot.index)
+                    break
+            elif item is None:
+                break
+            else:
+                item.index = slot.index
+                item.given.set()
+                break
+        with self._threads_lock:
+            del self._threads[threading.current_thread()]
+
+    def _run(self, row: Row, inputs: Mapping[Key, Any], slot: Slot) -> None:
+        key, attempt, func_id = row[0], row[1], row[2]
+        start = _clock()
+        run = Run(self, key, attempt, slot)
+        try:
+            function, to_await = self.functions.loaded.get(func_id) or self.functions.load(key, func_id)
+            args, kwargs = pickling.loads_call(row[3], inputs)
+            if to_await:
+                self._run_on_loop(row, start, function, args, kwargs)
+                return
+            current_run.set(run)
+            value = copy_context().run(function, *args, **kwargs)
+            nbytes, type_name, payload = describe_result(key, row[7], value)
+        except BaseException as error:  # noqa: BLE001 (whatever a task raises is its outcome, SystemExit included)
+            self.fail(key, attempt, error, slot.index, start)
+            return
+        end = _clock()
+        self._ended.append(
+            ((key, attempt, nbytes, type_name, payload, slot.index, self._wall + start, end - start), value)
+        )
+        self._wake()
+
+    def finish(self, row: Row, value: Any, lane: int, start: float) -> None:
+        """Report the value of a coroutine."""
+        try:
+            nbytes, type_name, payload = describe_result(row[0], row[7], value)
+        except BaseException as error:  # noqa: BLE001 (as for functions)
+            self.fail(row[0], row[1], error, lane, start)
+            return
+        duration = _clock() - start
+        self._ended.append(((row[0], row[1], nbytes, type_name, payload, lane, self._wall + start, duration), value))
+        self._wake()
+
+    def fail(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> None:
+        """Report the exception of a run."""
+        duration = _clock() - start
+        payload, text, traceback_text = pickling.dumps_exception(error)
+        _clear_frames(error)
+        self._errors.append((key, attempt, payload, text, traceback_text, lane, self._wall + start, duration))
+        self._wake()
+
+    def moved(self, key: Key, attempt: int, left: bool) -> None:
+        """Report that a run left its slot, or took one."""
+        self._moves.append((key, attempt, left))
+        self._wake()
+
+    # ---- leaving and taking slots -----------------------------------------------------------------------------------
+
+    def secede(self, run: Run, slot: Slot) -> None:
+        """Let another thread take the slot of this one."""
+        index, slot.index, slot.left = slot.index, self._lanes.take(), True
+        self._start_thread(index)
+        self.moved(run.key, run.attempt, left=True)
+
+    def rejoin(self, run: Run, slot: Slot) -> None:
+        """Wait until a thread of the pool gives up its slot."""
+        token = _Rejoin()
+        self._rejoining[token] = None
+        if not self.closed:
+            self._queue.put(token)
+            token.given.wait()
+        del self._rejoining[token]
+        if token.index >= 0:
+            self._lanes.release(slot.index)
+            slot.index, slot.left = token.index, False
+            self.moved(run.key, run.attempt, left=False)
+
+    def _run_on_loop(self, row: Row, start: float, function: Any, args: Any, kwargs: Any) -> None:
+        with self._threads_lock:
+            if self._coroutines is None:
+                self._coroutines = Coroutines(self, f"{self._name}-coroutines")
+        self._coroutines.start(row, start, function, args, kwargs)
+
+    def take_lane(self) -> int:
+        """A row of the task stream for what runs outside of the pool."""
+        return self._lanes.take()
+
+    def release_lane(self, lane: int) -> None:
+        """Give it back."""
+        self._lanes.release(lane)
+
+
+class _Lanes:
+    """Numbers for what runs outside of the slots: the lowest that is free, from ``first`` on."""
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._free: list[int] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        with self._lock:
+            if self._free:
+                return heappop(self._free)
+            self._next += 1
+            return self._next - 1
+
+    def release(self, lane: int) -> None:
+        with self._lock:
+            heappush(self._free, lane)
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Free what the frames of a traceback hold: inputs of the task can be large, and cycles keep them until collected."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        with suppress(RuntimeError):  # our own frame, which still runs
+            traceback.tb_frame.clear()
+        traceback = traceback.tb_next

@@ -1,0 +1,106 @@
+"""Values to payloads and back, for transfers: on the loop when small, in a thread when large."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, TypeVar
+
+from ...base.errors import SerializationError
+from ...base.keys import Key
+from ...base.limits import KIB
+from ...base.sizeof import sizeof
+from ...protocol import pickling
+from ...protocol.blob import Payload, payload_nbytes
+from ...protocol.messages import Row
+from ..events import NOT_HELD, Copy
+from .store import Store
+
+T = TypeVar("T")
+
+#: Up to this many bytes, pickling takes less time than asking a thread to do it and being woken by it.
+INLINE_BYTES_MAX: Final = 256 * KIB
+
+
+class Packed(NamedTuple):
+    """What goes into a DATA message: rows (key, payload) and rows (key, reason)."""
+
+    rows: tuple[Row, ...]
+    missing: tuple[Row, ...]
+
+
+class Unpacked(NamedTuple):
+    """What came in a DATA or PUT_DATA message.
+
+    ``values`` are rows (key, value, bytes); ``failures`` are rows (key, exception payload, text, traceback, wall clock
+    seconds) of values that cannot be unpickled here.
+    """
+
+    values: list[tuple[Key, Any, int]]
+    failures: list[Row]
+
+
+class Packer:
+    """Pickles and unpickles values for transfers, off the loop where that is worth it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(2, "transfers")
+
+    async def pack(self, store: Store, copies: Iterable[Copy]) -> Packed:
+        """Pickle copies (key, attempt) that are in the store; attempt 0 means any."""
+        found: list[tuple[Key, Any]] = []
+        missing: list[Row] = []
+        nbytes = 0
+        for key, attempt in copies:
+            entry = store.find(key, attempt)
+            if entry is None:
+                missing.append((key, NOT_HELD))
+            else:
+                found.append((key, entry[1]))
+                nbytes += entry[2]
+        return await self._run(nbytes, lambda: _pack(found, missing))
+
+    async def unpack(self, rows: Iterable[tuple[Key, Payload]]) -> Unpacked:
+        """Unpickle rows (key, payload)."""
+        rows = list(rows)
+        return await self._run(sum(payload_nbytes(payload) for _, payload in rows), lambda: _unpack(rows))
+
+    async def _run(self, nbytes: int, work: Callable[[], T]) -> T:
+        if nbytes <= INLINE_BYTES_MAX:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Wait for nothing, start nothing."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def failure(key: Key, error: BaseException) -> Row:
+    """Describe why the value of ``key`` cannot be had: a row of ``FetchEnded.failures``."""
+    payload, text, traceback_text = pickling.dumps_exception(error)
+    return (key, payload, text, traceback_text, time.time())
+
+
+def _pack(found: list[tuple[Key, Any]], missing: list[Row]) -> Packed:
+    rows: list[Row] = []
+    for key, value in found:
+        try:
+            rows.append((key, pickling.dumps(value, f"the result of task {key!r}")))
+        except Exception as error:  # noqa: BLE001 (code of the user may raise anything; the asker is told)
+            missing.append((key, str(error) or type(error).__name__))
+    return Packed(tuple(rows), tuple(missing))
+
+
+def _unpack(rows: list[tuple[Key, Payload]]) -> Unpacked:
+    values: list[tuple[Key, Any, int]] = []
+    failures: list[Row] = []
+    for key, payload in rows:
+        try:
+            value = pickling.loads(payload)
+            values.append((key, value, sizeof(value)))
+        except Exception as error:  # noqa: BLE001 (code of the user may raise anything; who waits for the value is told)
+            text = f"the value of {key!r} cannot be unpickled on this worker: {type(error).__name__}: {error}"
+            failures.append(failure(key, SerializationError(text)))
+    return Unpacked(values, failures)

@@ -1,0 +1,294 @@
+"""Values between workers, and from and to clients: what we serve, and what we fetch.
+
+Serving: one listener; each link is answered in order, one request at a time, and the next one only when the peer has
+taken most of the last answer. Fetching: one link per peer, opened when first needed, closed when not used for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ...base.credentials import Credentials
+from ...base.errors import ConnectionFailedError, MySchedulerError, SerializationError
+from ...base.keys import Key
+from ...protocol.messages import DATA, GET_DATA, PUT_DATA, STORED, Message, Role, Row
+from ...transport import Link, connect
+from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, Stored
+from .calls import type_name
+from .packing import Packer, failure
+from .store import Store
+
+if TYPE_CHECKING:
+    from ...protocol.codec import Frame
+
+#: A peer that has been silent for this long while it owes us an answer is given up.
+STALLED_S: Final = 30.0
+#: Links not used for this long are closed.
+IDLE_S: Final = 60.0
+#: A worker that is listed as a holder listens already; if it does not, it is gone.
+_CONNECT_TIMEOUT_S: Final = 3.0
+
+logger = logging.getLogger(__name__)
+
+Handle = Callable[[Event], None]
+
+
+# ---- serving --------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Answers GET_DATA and PUT_DATA.
+
+    Parameters
+    ----------
+    store : Store
+        Where the values are.
+    packer : Packer
+        Pickles and unpickles them.
+    handle : callable
+        Tells the machine of data that clients placed here.
+    """
+
+    def __init__(self, store: Store, packer: Packer, handle: Handle) -> None:
+        self.store = store
+        self.packer = packer
+        self.handle = handle
+        self._links: dict[Link, None] = {}
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def accept(self, link: Link) -> _Served:
+        """A client or another worker has connected."""
+        self._links[link] = None
+        return _Served(self)
+
+    def left(self, link: Link) -> None:
+        """It has gone."""
+        self._links.pop(link, None)
+        self.bytes_in += link.bytes_in
+        self.bytes_out += link.bytes_out
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent since the start."""
+        return (
+            self.bytes_in + sum(link.bytes_in for link in self._links),
+            self.bytes_out + sum(link.bytes_out for link in self._links),
+        )
+
+    def close(self, reason: str) -> None:
+        """Close all links."""
+        for link in list(self._links):
+            link.close(reason)
+
+
+class _Served:
+    """One link to a client or worker that asks us for data."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._requests: deque[Message] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        """Requests."""
+        for message in frame.messages:
+            if message[0] not in (GET_DATA, PUT_DATA):
+                link.close(f"op {message[0]} means nothing on a data link")
+                return
+        self._requests += frame.messages
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._answer(link))
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        """Nobody waits for the answers."""
+        self._requests.clear()
+        self._server.left(link)
+
+    async def _answer(self, link: Link) -> None:
+        try:
+            while self._requests:
+                message = self._requests.popleft()
+                if message[0] == GET_DATA:
+                    packed = await self._server.packer.pack(self._server.store, message[2])
+                    link.send((DATA, message[1], packed.rows, packed.missing))
+                    del packed
+                else:
+                    link.send((STORED, message[1], await self._store(message[2])))
+                del message
+                await link.drain()
+        except MySchedulerError as error:  # an answer that cannot be sent
+            link.close(str(error))
+        finally:
+            self._task = None
+
+    async def _store(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Keep what a client sent; what cannot be unpickled is left out of the answer."""
+        server = self._server
+        attempts = {key: attempt for key, attempt, _ in rows}
+        unpacked = await server.packer.unpack((key, payload) for key, _, payload in rows)
+        stored: list[tuple[Key, int, int]] = []
+        answer: list[Row] = []
+        for key, value, nbytes in unpacked.values:
+            server.store.put(key, attempts[key], value, nbytes)
+            stored.append((key, attempts[key], nbytes))
+            answer.append((key, attempts[key], nbytes, type_name(type(value))))
+        server.handle(Stored(stored))
+        return tuple(answer)
+
+
+# ---- fetching -------------------------------------------------------------------------------------------------------
+
+
+class Fetcher:
+    """Performs ``Fetch`` instructions.
+
+    Parameters
+    ----------
+    store : Store
+        Where values go.
+    packer : Packer
+        Unpickles them.
+    handle : callable
+        Told ``FetchEnded`` or ``FetchFailed`` for every fetch.
+    credentials : Credentials, optional
+        With the workers' secret; None for ``inproc://``.
+    incarnation : str
+        The worker's.
+    """
+
+    def __init__(
+        self, store: Store, packer: Packer, handle: Handle, credentials: Credentials | None, incarnation: str
+    ) -> None:
+        self._store = store
+        self._packer = packer
+        self._handle = handle
+        self._credentials = credentials
+        self._incarnation = incarnation
+        self._peers: dict[str, _Peer] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def start(self, fetch: Fetch) -> None:
+        """Perform one instruction."""
+        task = asyncio.get_running_loop().create_task(self._fetch(fetch))
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+
+    def sweep(self) -> None:
+        """Close links that are stalled or not used; call now and then."""
+        now = asyncio.get_running_loop().time()
+        for address, peer in list(self._peers.items()):
+            link = peer.link
+            if link is None:
+                continue
+            if peer.answer is not None and now - max(link.last_read, peer.asked_at) > STALLED_S:
+                link.close(f"no byte came for {STALLED_S:g} s")
+            elif peer.answer is None and now - peer.asked_at > IDLE_S:
+                link.close("not used")
+            if link.closed:
+                self._forget(address, peer)
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent since the start."""
+        links = [peer.link for peer in self._peers.values() if peer.link is not None]
+        return (
+            self.bytes_in + sum(link.bytes_in for link in links),
+            self.bytes_out + sum(link.bytes_out for link in links),
+        )
+
+    def close(self, reason: str) -> None:
+        """Give up all fetches and close all links."""
+        for task in self._tasks:
+            task.cancel()
+        for address, peer in list(self._peers.items()):
+            self._forget(address, peer)
+            if peer.link is not None:
+                peer.link.close(reason)
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        try:
+            rows, missing = await self._ask(fetch)
+        except (MySchedulerError, OSError) as error:
+            logger.info("cannot fetch %d values from worker %s: %s", len(fetch.rows), fetch.address, error)
+            self._handle(FetchFailed(fetch.address, fetch.request))
+            return
+        unpacked = await self._packer.unpack(rows)
+        del rows
+        attempts = dict(fetch.rows)
+        got: list[tuple[Key, int, int]] = []
+        for key, value, nbytes in unpacked.values:
+            if key in attempts:
+                self._store.put(key, attempts[key], value, nbytes)
+                got.append((key, attempts[key], nbytes))
+        failures = list(unpacked.failures)
+        del unpacked
+        for key, reason in missing:
+            if reason != NOT_HELD:
+                failures.append(failure(key, SerializationError(f"{reason} (it is an input, held by {fetch.address})")))
+        absent = [key for key, reason in missing if reason == NOT_HELD]
+        self._handle(FetchEnded(fetch.address, fetch.request, got, absent, failures))
+
+    async def _ask(self, fetch: Fetch) -> tuple[tuple[tuple[Key, Any], ...], tuple[tuple[Key, str], ...]]:
+        """The rows and the missing of the answer."""
+        peer = self._peers.get(fetch.address)
+        if peer is None or peer.link is None or peer.link.closed:
+            peer = _Peer()
+            peer.link = await connect(
+                fetch.address,
+                credentials=self._credentials,
+                role=Role.WORKER,
+                incarnation=self._incarnation,
+                handler=peer,
+                timeout=_CONNECT_TIMEOUT_S,
+            )
+            replaced = self._peers.get(fetch.address)
+            if replaced is not None:
+                self._forget(fetch.address, replaced)
+            self._peers[fetch.address] = peer
+        assert peer.link is not None
+        # The machine has one request per address under way, so there is never more than one to answer.
+        peer.answer = asyncio.get_running_loop().create_future()
+        peer.asked_at = asyncio.get_running_loop().time()
+        peer.link.send((GET_DATA, fetch.request, fetch.rows))
+        try:
+            message = await peer.answer
+        finally:
+            peer.answer = None
+        if message[1] != fetch.request:
+            peer.link.close("it answered another request")
+            raise ConnectionFailedError(f"worker {fetch.address} answered another request")
+        return message[2], message[3]
+
+    def _forget(self, address: str, peer: _Peer) -> None:
+        if self._peers.get(address) is peer:
+            del self._peers[address]
+        if peer.link is not None:
+            self.bytes_in += peer.link.bytes_in
+            self.bytes_out += peer.link.bytes_out
+
+
+class _Peer:
+    """A worker that we fetch from."""
+
+    def __init__(self) -> None:
+        self.link: Link | None = None
+        self.answer: asyncio.Future[Message] | None = None
+        self.asked_at = 0.0
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        """Answers."""
+        for message in frame.messages:
+            if message[0] != DATA or self.answer is None:
+                link.close(f"op {message[0]} was not asked for")
+            elif not self.answer.done():
+                self.answer.set_result(message)
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        """No answer will come."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(ConnectionFailedError(f"the link to worker {link.remote} was lost: {reason}"))

@@ -1,0 +1,493 @@
+"""The worker daemon: the shell around the machine. It collects events, calls ``handle``, performs instructions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ...base import system
+from ...base.credentials import Credentials
+from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, UsageError, VersionMismatchError
+from ...base.ids import IdSource
+from ...base.units import parse_bytes, parse_seconds
+from ...base.version import VERSION
+from ...protocol.messages import DATA, GOODBYE, HEARTBEAT, HELLO, REFUSED, WELCOME, Role
+from ...transport import Link, Listener, connect, listen
+from ..events import (
+    Beat,
+    Cancel,
+    Define,
+    Disconnected,
+    Drop,
+    Event,
+    Execute,
+    ExecutionEnded,
+    Fetch,
+    NotStarted,
+    Received,
+    Seceded,
+    Send,
+    Serve,
+    Stop,
+    Tick,
+)
+from ..machine import WorkerMachine
+from .executor import Executor, Reports
+from .metrics import Metrics
+from .packing import Packer
+from .store import Store
+from .transfers import Fetcher, Server
+
+if TYPE_CHECKING:
+    from ...protocol.codec import Frame
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to try to reach the scheduler without ``death_timeout``.
+CONNECT_TIMEOUT_S: Final = 30.0
+#: Seconds that ``close`` waits for running tasks to end; threads cannot be stopped, so they are left behind then.
+JOIN_TIMEOUT_S: Final = 0.5
+
+_NO_INPUTS: Final[dict[Any, Any]] = {}
+
+
+class ExitReason(StrEnum):
+    """Why a worker ended."""
+
+    #: asked to, by ``close`` or the scheduler
+    CLOSED = "closed"
+    #: the scheduler wants a new one in its place
+    RESTART = "restart"
+    #: the link to the scheduler broke
+    LOST_SCHEDULER = "lost-scheduler"
+    #: the scheduler could not be reached in time
+    DEATH_TIMEOUT = "death-timeout"
+    #: the scheduler did not take it
+    REFUSED = "refused"
+    #: a bug of ours
+    FAILED = "failed"
+
+
+class Worker:
+    """Runs tasks for a scheduler, keeps their results and serves them to others.
+
+    Parameters
+    ----------
+    scheduler_address : str
+        ``tcp://host:port`` or ``inproc://name``.
+    credentials : Credentials, optional
+        Must hold the workers' secret, and the clients' for clients to fetch results and tasks to open clients. None only
+        for ``inproc://``.
+    nthreads : int, optional
+        Tasks that run at a time; default: the processors this process may use.
+    name : str, optional
+        Must be unique in the cluster; default: the worker's address.
+    memory_limit : int, float, str or None
+        Bytes, ``"4 GiB"``, a fraction of this machine's memory up to 1.0, ``"auto"`` for its share by threads, None or 0
+        for no limit.
+    resources : mapping of str to number, optional
+        Abstract resources for tasks that ask for them, such as ``{"GPU": 2}``.
+    host : str, optional
+        Where to listen for those who fetch data; default: the interface over which the scheduler is reached.
+    port : int
+        Likewise; 0 for any free one.
+    local_directory : str, optional
+        Where the worker's temporary directory is made when a task asks for it; default: the system's.
+    death_timeout : float or str, optional
+        Seconds to try to reach the scheduler at the start; default 30.
+
+    Notes
+    -----
+    Belongs to the event loop on which it is started; several may live on one loop. When the link to the scheduler
+    breaks, the worker ends with ``ExitReason.LOST_SCHEDULER``: what it holds is of no use to a scheduler that has
+    rescheduled it.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with Worker("tcp://10.0.0.1:8786", credentials=credentials, nthreads=4) as worker:
+    ...         return await worker.finished()
+    """
+
+    def __init__(
+        self,
+        scheduler_address: str,
+        *,
+        credentials: Credentials | None = None,
+        nthreads: int | None = None,
+        name: str | None = None,
+        memory_limit: float | str | None = "auto",
+        resources: Mapping[str, float] | None = None,
+        host: str | None = None,
+        port: int = 0,
+        local_directory: str | None = None,
+        death_timeout: float | str | None = None,
+    ) -> None:
+        if nthreads is not None and nthreads < 1:
+            raise UsageError(f"a worker needs at least one thread, not {nthreads}")
+        self.scheduler_address = scheduler_address
+        self.credentials = credentials
+        self.nthreads = nthreads or system.cpu_count()
+        self.name = name or ""
+        self.memory_limit = _memory_limit(memory_limit, self.nthreads)
+        self.resources = {str(key): float(amount) for key, amount in (resources or {}).items()}
+        self.incarnation = IdSource().incarnation()
+        #: where others fetch data; known after ``start``
+        self.address = ""
+        #: for other parts to keep what belongs to this worker, such as the client that its tasks share
+        self.extras: dict[str, Any] = {}
+        #: why it ended, for people; known when it has
+        self.exit_text = ""
+        self._host = host
+        self._port = port
+        self._local_directory = local_directory
+        self._temporary: str | None = None
+        timeout = parse_seconds(death_timeout)
+        self._connect_timeout = CONNECT_TIMEOUT_S if timeout is None else timeout
+        self._at_close: list[Callable[[], Awaitable[None] | None]] = []
+        self._closing: asyncio.Task[None] | None = None
+        self._exit: asyncio.Future[ExitReason] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._link: Link | None = None
+        self._listener: Listener | None = None
+        self._welcome: asyncio.Future[None] | None = None
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._perform: dict[type, Callable[[Any], None]] = {
+            Execute: self._execute,
+            Send: self._send,
+            Drop: self._drop,
+            Fetch: self._fetch,
+            Define: self._define,
+            Cancel: self._cancel,
+            Serve: self._serve,
+            Beat: self._beat,
+            Stop: self._stop,
+        }
+
+    def __repr__(self) -> str:
+        state = f"exited: {self._exit.result()}" if self._exit is not None and self._exit.done() else self.address
+        return f"<Worker {self.name} {state or 'not started'}, {self.nthreads} threads>"
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Self:
+        """Connect to the scheduler and register.
+
+        Returns
+        -------
+        Worker
+            Itself.
+
+        Raises
+        ------
+        ConnectionFailedError
+            The scheduler cannot be reached within ``death_timeout``.
+        AuthenticationError, VersionMismatchError, UsageError
+            It refused us: the secret, the version, the name.
+        """
+        if self._exit is not None:
+            raise UsageError(f"{self!r} has been started already; make another one")
+        self._loop = asyncio.get_running_loop()
+        self._exit = self._loop.create_future()
+        self._welcome = self._loop.create_future()
+        self._store = Store()
+        self._packer = Packer()
+        self._metrics = Metrics()
+        self._server = Server(self._store, self._packer, self._handle)
+        self._fetcher = Fetcher(self._store, self._packer, self._handle, self.credentials, self.incarnation)
+        try:
+            await self._register()
+        except BaseException as error:
+            # Whoever waits with finished() is told as well; the text is in the exception.
+            reached = not isinstance(error, (ConnectionFailedError, TimeoutError, asyncio.CancelledError))
+            await self._end(ExitReason.REFUSED if reached else ExitReason.DEATH_TIMEOUT, str(error))
+            raise
+        logger.info("worker %s at %s registered with %s", self.name, self.address, self.scheduler_address)
+        return self
+
+    async def _register(self) -> None:
+        self._link = await connect(
+            self.scheduler_address,
+            credentials=self.credentials,
+            role=Role.WORKER,
+            incarnation=self.incarnation,
+            handler=self,
+            timeout=self._connect_timeout,
+        )
+        self._listener = await listen(
+            self._listen_address(self._link),
+            credentials=self.credentials,
+            incarnation=self.incarnation,
+            own_role=Role.WORKER,
+            accept=self._server.accept,
+        )
+        self.address = self._listener.address
+        self.name = self.name or self.address
+        self._machine = WorkerMachine(self.incarnation, self.nthreads, self.address)
+        self._executor = Executor(self.nthreads, self._on_reports, self, f"worker-{self.name}")
+        self._link.send((HELLO, self._hello()))
+        assert self._welcome is not None
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await self._welcome
+        except TimeoutError:
+            text = f"the scheduler at {self.scheduler_address} let us in but did not answer within {self._connect_timeout:g} s"
+            raise ConnectionFailedError(text) from None
+
+    def _listen_address(self, link: Link) -> str:
+        if link.local.startswith("inproc://"):
+            return "inproc://"
+        if self._host is not None:
+            host = f"[{self._host}]" if ":" in self._host and not self._host.startswith("[") else self._host
+        else:
+            host = link.local.removeprefix("tcp://").rpartition(":")[0]
+        return f"tcp://{host}:{self._port}"
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "versions": {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", "myscheduler": VERSION},
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "name": self.name,
+            "address": self.address,
+            "nthreads": self.nthreads,
+            "memory_limit": self.memory_limit,
+            "resources": self.resources,
+        }
+
+    async def finished(self) -> ExitReason:
+        """Wait until the worker has ended.
+
+        Returns
+        -------
+        ExitReason
+            Why; ``exit_text`` says more.
+        """
+        if self._exit is None:
+            raise UsageError(f"{self!r} has not been started")
+        return await asyncio.shield(self._exit)
+
+    async def close(self, reason: str = "closed") -> None:
+        """Leave the cluster. Running tasks are not waited for for long; what they return is dropped.
+
+        Parameters
+        ----------
+        reason : str
+            Told to the scheduler.
+        """
+        if self._exit is not None:
+            await self._end(ExitReason.CLOSED, reason)
+
+    def at_close(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        """Have ``callback`` called on the worker's loop when it closes, before the link to the scheduler does."""
+        self._at_close.append(callback)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def local_directory(self) -> str:
+        """A temporary directory of this worker's own, made when first asked for, removed when the worker closes."""
+        if self._temporary is None:
+            self._temporary = tempfile.mkdtemp(prefix="myscheduler-worker-", dir=self._local_directory)
+        return self._temporary
+
+    @property
+    def executing(self) -> int:
+        """Tasks being run now, seceded ones included."""
+        return self._machine.executing
+
+    async def _end(self, exit_reason: ExitReason, text: str) -> None:
+        await asyncio.shield(self._begin_end(exit_reason, text))
+
+    def _begin_end(self, exit_reason: ExitReason, text: str) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(exit_reason, text))
+        return self._closing
+
+    async def _close(self, exit_reason: ExitReason, text: str) -> None:
+        assert self._exit is not None
+        logger.info("worker %s ends: %s (%s)", self.name, exit_reason, text)
+        self.exit_text = text
+        if self._timer is not None:
+            self._timer.cancel()
+        for callback in self._at_close:
+            try:
+                outcome = callback()
+                if outcome is not None:
+                    await outcome
+            except Exception:
+                logger.exception("a callback for the close of worker %s failed", self.name)
+        if self._listener is not None:
+            self._listener.close()
+        for task in list(self._tasks):
+            task.cancel()
+        self._fetcher.close(text)
+        self._server.close(text)
+        if self._link is not None:
+            self._link.send((GOODBYE, text))
+            self._link.close(text)
+        if self.address:
+            self._executor.close()
+            await self._executor.join(JOIN_TIMEOUT_S)
+        self._packer.close()
+        self._store.clear()
+        if self._link is not None:
+            await self._link.wait_closed()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._exit.set_result(exit_reason)
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def on_messages(self, link: Link, frame: Frame) -> None:
+        """Messages of the scheduler."""
+        assert self._welcome is not None
+        if not self._welcome.done():
+            for message in frame.messages:
+                if message[0] == REFUSED:
+                    self._welcome.set_exception(_refusal(message[1], message[2]))
+                    return
+                if message[0] == WELCOME:
+                    link.epoch = message[1]["epoch"]
+                    self._welcome.set_result(None)
+        self._handle(Received(frame.messages))
+
+    def on_closed(self, link: Link, reason: str) -> None:
+        """The scheduler is gone."""
+        assert self._welcome is not None
+        if not self._welcome.done():
+            text = f"the scheduler at {self.scheduler_address} closed the connection: {reason}"
+            self._welcome.set_exception(ConnectionFailedError(text))
+        elif self._closing is None:
+            self._handle(Disconnected(reason))
+
+    def _on_reports(self, reports: Reports) -> None:
+        if self._closing is not None:
+            return
+        if reports.moves:
+            self._handle(Seceded(reports.moves))
+        put = self._store.put
+        for row, value in zip(reports.results, reports.values, strict=True):
+            put(row[0], row[1], value, row[2])
+        if reports.results or reports.errors:
+            self._handle(ExecutionEnded(reports.results, reports.errors))
+
+    def _on_timer(self) -> None:
+        self._timer_at = None
+        self._handle(Tick())
+
+    def _handle(self, event: Event) -> None:
+        """The machine's turn: one event, then everything it wants done."""
+        if self._closing is not None:
+            return
+        machine, perform = self._machine, self._perform
+        try:
+            for instruction in machine.handle(self._loop.time(), event):
+                perform[type(instruction)](instruction)
+        except Exception as error:
+            # What the scheduler believes and what we do may differ from here on, so this life ends.
+            logger.exception("worker %s failed", self.name)
+            self._begin_end(ExitReason.FAILED, f"{type(error).__name__}: {error}")
+            return
+        deadline = machine.next_deadline()
+        if deadline != self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
+
+    # ---- instructions -----------------------------------------------------------------------------------------------
+
+    def _execute(self, execute: Execute) -> None:
+        submit, store = self._executor.submit, self._store
+        for row in execute.rows:
+            deps = row[5]
+            submit(row, {key: store[key] for key in deps} if deps else _NO_INPUTS)
+
+    def _send(self, send: Send) -> None:
+        assert self._link is not None
+        self._link.send(send.message)
+
+    def _drop(self, drop: Drop) -> None:
+        self._store.drop(drop.copies)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        self._fetcher.start(fetch)
+
+    def _define(self, define: Define) -> None:
+        self._executor.functions.define(define.functions)
+
+    def _cancel(self, cancel: Cancel) -> None:
+        caught = self._executor.cancel(cancel.copies, cancel.running)
+        if caught:
+            # Not from inside the performance of a batch of instructions: those after this one come first.
+            self._loop.call_soon(self._handle, NotStarted(caught))
+
+    def _serve(self, serve: Serve) -> None:
+        task = self._loop.create_task(self._serve_scheduler(serve))
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+
+    async def _serve_scheduler(self, serve: Serve) -> None:
+        packed = await self._packer.pack(self._store, serve.rows)
+        assert self._link is not None
+        await self._link.drain()
+        self._link.send((DATA, serve.request, packed.rows, packed.missing))
+
+    def _beat(self, beat: Beat) -> None:
+        self._executor.synchronise_clock()
+        self._fetcher.sweep()
+        fetched, served = self._fetcher.traffic(), self._server.traffic()
+        assert self._link is not None
+        metrics = {
+            **self._metrics.sample(),
+            "managed": self._store.nbytes,
+            "executing": beat.executing,
+            "ready": beat.ready,
+            "bytes_in": fetched[0] + served[0] + self._link.bytes_in,
+            "bytes_out": fetched[1] + served[1] + self._link.bytes_out,
+            "spilled": 0,
+        }
+        self._link.send((HEARTBEAT, metrics))
+
+    def _stop(self, stop: Stop) -> None:
+        exit_reason = {"restart": ExitReason.RESTART, "lost": ExitReason.LOST_SCHEDULER}.get(
+            stop.mode, ExitReason.CLOSED
+        )
+        self._begin_end(exit_reason, stop.reason)
+
+
+def _refusal(code: str, text: str) -> Exception:
+    if code == "version":
+        return VersionMismatchError(text)
+    if code == "name":
+        return UsageError(text)
+    return ClosedError(text) if code == "closing" else ClusterError(text)
+
+
+def _memory_limit(limit: float | str | None, nthreads: int) -> int:
+    """Bytes; 0 for no limit."""
+    if limit is None:
+        return 0
+    available = system.memory_limit()
+    if limit == "auto":
+        return min(available, available * nthreads // system.cpu_count())
+    if isinstance(limit, float) and 0 < limit <= 1:
+        return int(available * limit)
+    return parse_bytes(limit)
