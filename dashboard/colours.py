@@ -14,10 +14,10 @@ PALETTE: Final = (
     "#2f9e8f",  # teal
     "#e0a03c",  # amber
     "#8d6cc9",  # violet
-    "#57a05a",  # green
+    "#66ab6a",  # green
     "#46a5d6",  # sky
     "#cf74a6",  # pink
-    "#a9764f",  # brown
+    "#c0946c",  # tan
     "#9aa83c",  # olive
     "#5f6fb0",  # indigo
     "#d98661",  # apricot

@@ -6,7 +6,6 @@ framework's own and those for unknown paths included, so no route can be added t
 
 from __future__ import annotations
 
-import functools
 import logging
 import secrets
 import time
@@ -51,6 +50,9 @@ code {{ font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; bac
   padding: .1em .35em; color: #1d2733; }}
 </style></head><body><main><h1>{title}</h1><p>{text}</p></main></body></html>
 """
+
+
+_wrapped: Final[dict[type[RequestHandler], type[RequestHandler]]] = {}
 
 
 class Access:
@@ -188,9 +190,11 @@ class Guard(RequestHandler):
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
 
-@functools.cache
 def guarded(handler: type[RequestHandler]) -> type[RequestHandler]:
     """The same handler behind ``Guard``."""
     if issubclass(handler, Guard):
         return handler
-    return type(f"Guarded{handler.__name__}", (Guard, handler), {"__doc__": handler.__doc__})
+    wrapped = _wrapped.get(handler)
+    if wrapped is None:
+        wrapped = _wrapped[handler] = type(f"Guarded{handler.__name__}", (Guard, handler), {"__doc__": handler.__doc__})
+    return wrapped

@@ -122,6 +122,18 @@ class Worker:
         }
 
 
+@dataclass(slots=True)
+class _Wave:
+    """Where the tasks of one kind stood at the last overview, and how many were gone when the present work began.
+
+    A cluster lives long: a bar that counts all tasks it ever ran would stand at 100 % when the next thousand begin.
+    """
+
+    pending: int = 0
+    gone: int = 0
+    start: int = 0
+
+
 class Model:
     """Everything the dashboard knows about one cluster.
 
@@ -150,10 +162,12 @@ class Model:
         self.stream = TaskStream(before.sequence, before.generation + 1) if before is not None else TaskStream()
         self.workers: dict[str, Worker] = {}
         self.progress: list[dict[str, Any]] = []
+        self._waves: dict[str, _Wave] = {}
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         self.samples = 0
         self.clients = 0
         self.address = ""
+        self.epoch = 0
         self.connection: Connection = "connecting"
         self.connection_text = ""
         self.time = 0.0
@@ -183,18 +197,26 @@ class Model:
             worker.update(now, row)
         self.workers = dict(sorted(workers.items(), key=lambda item: (natural(item[1].name), item[0])))
         self.stream.rename({incarnation: worker.name for incarnation, worker in self.workers.items()})
-        self.progress = [self._progress_row(row) for row in overview.get("progress") or () if isinstance(row, Mapping)]
+        waves: dict[str, _Wave] = {}
+        progress = [row for row in overview.get("progress") or () if isinstance(row, Mapping)]
+        self.progress = [self._progress_row(row, waves) for row in progress]
+        self._waves = waves
 
-    def _progress_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _progress_row(self, row: Mapping[str, Any], waves: dict[str, _Wave]) -> dict[str, Any]:
         name = text(row.get("name"))
         counts = {state: int(number(row.get(state))) for state in STATES}
+        pending = counts["assigned"] + counts["queued"] + counts["waiting"]
+        # Runs that ended well and that the scheduler has since forgotten, because nobody needs them any more.
+        gone = max(int(number(row.get("done"))) - counts["memory"] - counts["released"], 0)
+        wave = self._waves.get(name) or _Wave()
+        if pending and not wave.pending:
+            wave.start = wave.gone
+        wave.pending, wave.gone = pending, gone
+        waves[name] = wave
+        counts["released"] += max(gone - wave.start, 0)
         totals = self.stream.kinds.get(name)
-        return {
-            "name": name,
-            "total": max(int(number(row.get("total"))), sum(counts.values())),
-            **counts,
-            "mean_s": (round(number(totals.busy / totals.runs), 6) or None) if totals else None,
-        }
+        mean = totals.busy / totals.runs if totals is not None else number(row.get("duration"))
+        return {"name": name, "total": sum(counts.values()), **counts, "mean_s": round(number(mean), 6) or None}
 
     def tick(self, now: float) -> None:
         """End an update at wall time ``now``: make new runs visible, take a sample of the cluster."""

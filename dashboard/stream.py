@@ -130,7 +130,7 @@ def squeeze(runs: list[Run], limit: int) -> list[Run]:
     resolution = RESOLUTION_MIN_S
     while len(runs) > limit and resolution <= AGE_MAX_S:
         runs = condense(runs, resolution)
-        resolution *= 2
+        resolution *= 1.5
     return runs[-limit:]
 
 

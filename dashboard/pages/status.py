@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from bokeh.document import Document
 from bokeh.models import (
+    AdaptiveTicker,
     BasicTicker,
     BasicTickFormatter,
     ColumnDataSource,
@@ -19,6 +20,7 @@ from bokeh.models import (
     DatetimeTicker,
     FixedTicker,
     HoverTool,
+    NoOverlap,
     PanTool,
     Range1d,
     WheelZoomTool,
@@ -31,6 +33,8 @@ from ..stream import RUNS_KEPT, RUNS_PER_UPDATE, Lane, Run
 
 #: Updates a browser may owe us an acknowledgement for; beyond that it is left in peace, and gets the rest in one piece.
 UNACKNOWLEDGED_MAX: Final = 3
+#: A block of merged runs is red if more than one in so many failed.
+FAILED_SHARE: Final = 50
 #: Lanes up to which the axis says which worker they belong to.
 LABELS_MAX: Final = 40
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -139,14 +143,14 @@ class StatusPage:
             self.runs.stream(self._run_columns(stream.since(self._sequence)), rollover=RUNS_KEPT)
         self._generation, self._sequence = stream.generation, stream.sequence
 
-    def _run_columns(self, runs: list[Run]) -> dict[str, list[Any]]:
+    def _run_columns(self, runs: list[Run]) -> dict[str, Any]:
         colour_of = self._model.colours.of
         workers = self._model.workers
         return {
             "left": [run.start * 1e3 for run in runs],
             "right": [run.end * 1e3 for run in runs],
             "y": [run.lane.position for run in runs],
-            "colour": [FAILED if run.failed else colour_of(run.kind) for run in runs],
+            "colour": [FAILED if run.failed * FAILED_SHARE > run.count else colour_of(run.kind) for run in runs],
             "alpha": [1.0 if run.count == 1 else 0.72 for run in runs],
             "name": [run.name for run in runs],
             "kind": [f"{run.kind} and others" if run.mixed else run.kind for run in runs],
@@ -195,8 +199,8 @@ def _clip(name: str, limit: int = 18) -> str:
     return name if len(name) <= limit else f"…{name[1 - limit:]}"
 
 
-def _sample_columns(samples: list[Sample]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [getattr(sample, name) for sample in samples] for name in _SAMPLE_COLUMNS}
+def _sample_columns(samples: list[Sample]) -> dict[str, Any]:
+    columns: dict[str, Any] = {name: [getattr(sample, name) for sample in samples] for name in _SAMPLE_COLUMNS}
     columns["time"] = [time * 1e3 for time in columns["time"]]
     return columns
 
@@ -225,6 +229,7 @@ def _figure(name: str, tools: list[Any], **options: Any) -> figure:
             major_label_text_font=_FONT,
             major_label_text_font_size="12px",
             major_label_standoff=6,
+            major_label_policy=NoOverlap(),
         )
     for grid in plot.grid:
         grid.grid_line_color = _GRID
@@ -234,11 +239,12 @@ def _figure(name: str, tools: list[Any], **options: Any) -> figure:
 def _stream_figure(runs: ColumnDataSource) -> figure:
     hover = HoverTool(tooltips=[("task", "@name")], point_policy="follow_mouse", show_arrow=False, name="hover")
     # A wheel that zooms would catch everybody who scrolls down the page, so it needs a key.
-    tools = [hover, PanTool(dimensions="width"), WheelZoomTool(dimensions="width", modifiers={"ctrl": True})]
+    zoom = WheelZoomTool(dimensions="width", modifiers={"ctrl": True})
+    tools = [hover, PanTool(dimensions="width"), zoom]
     plot = _figure(
         "stream", tools, x_range=Range1d(start=0, end=30_000), y_range=Range1d(start=0.5, end=-0.5), min_border_right=8
     )
-    plot.toolbar.active_scroll = tools[2]
+    plot.toolbar.active_scroll = zoom
     plot.xgrid.grid_line_color = _GRID
     plot.ygrid.grid_line_color = "#dfe4ea"
     plot.hbar(
@@ -251,7 +257,6 @@ def _stream_figure(runs: ColumnDataSource) -> figure:
         line_color="colour",
         line_width=0.5,
         hover_line_color="#1d2733",
-        hover_line_width=1,
         source=runs,
     )
     return plot
@@ -259,18 +264,21 @@ def _stream_figure(runs: ColumnDataSource) -> figure:
 
 def _chart(name: str, history: ColumnDataSource, lines: tuple[tuple[str, str, bool], ...]) -> figure:
     """A small chart over the last minutes. ``lines``: column, colour, whether the area below is filled."""
-    y_range = DataRange1d(start=0, range_padding=0.15, min_interval=1, only_visible=True)
+    y_range = Range1d(start=0, end=105) if name == "cpu" else DataRange1d(start=0, range_padding=0.15, min_interval=1)
     plot = _figure(name, [], x_range=Range1d(start=0, end=300_000), y_range=y_range, min_border_right=8)
     plot.xgrid.grid_line_color = None
-    plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=4, num_minor_ticks=0)
-    plot.yaxis.ticker = BasicTicker(desired_num_ticks=3, num_minor_ticks=0)
+    plot.xaxis.ticker = DatetimeTicker(desired_num_ticks=3, num_minor_ticks=0)
+    plot.yaxis.ticker = (
+        # Round numbers of bytes are powers of two.
+        AdaptiveTicker(base=1024, mantissas=[2**n for n in range(10)], desired_num_ticks=3, num_minor_ticks=0)
+        if name == "memory"
+        else BasicTicker(desired_num_ticks=3, num_minor_ticks=0)
+    )
     for column, colour, filled in lines:
         if filled:
             plot.varea(x="time", y1=0, y2=column, fill_color=colour, fill_alpha=0.12, source=history)
         line = plot.line(x="time", y=column, line_color=colour, line_width=1.75, line_join="round", source=history)
-    plot.add_tools(
-        HoverTool(
-            tooltips=[(name, "$y")], mode="vline", renderers=[line], show_arrow=False, name="hover", line_policy="nearest"
-        )
-    )
+        if column == name:
+            hover = HoverTool(tooltips=[(name, "$y")], mode="vline", renderers=[line], show_arrow=False, name="hover")
+            plot.add_tools(hover)
     return plot

@@ -114,10 +114,9 @@ class DemoSource:
             total = max(self._total, done + failed + 40)
             released = int(done * 0.7)
             left = total - done - failed
-            progress.append(
-                {"name": name, "total": total, "memory": done - released, "released": released, "erred": failed,
-                 "assigned": min(left, 48), "queued": max(left - 48, 0) // 2, "waiting": max(left - 48, 0) - max(left - 48, 0) // 2}
-            )  # fmt: skip
+            assigned = min(left, 48)
+            counts = {"memory": done - released, "released": released, "erred": failed, "assigned": assigned}
+            progress.append({"name": name, **counts, "queued": 0, "waiting": left - assigned})
         return {"workers": workers, "progress": progress, "clients": 1, "address": "tcp://10.0.0.10:8786"}
 
 

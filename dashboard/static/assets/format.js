@@ -8,8 +8,7 @@ const Format = (() => {
   const count = (value) => grouped.format(value);
 
   function precise(value) {
-    if (value >= 99.95 || value === 0) return count(Math.round(value));
-    return value >= 9.995 ? value.toFixed(1) : value.toFixed(value >= 0.1 ? 1 : 2);
+    return value >= 999.5 ? count(value) : String(Number(value.toPrecision(3)));
   }
 
   function bytes(value) {

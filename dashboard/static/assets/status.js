@@ -25,7 +25,7 @@
     set("done", Format.count(tasks.done));
     set("total", tasks.total ? `of ${Format.count(tasks.total)}` : "\u00a0");
     set("failed", Format.count(tasks.failed));
-    set("failed-note", tasks.failed ? "see the red bars" : "\u00a0");
+    set("failed-note", tasks.failed ? "raised an error" : "no errors");
     find("failed").classList.toggle("bad", tasks.failed > 0);
     set("cpu", `${Math.round(totals.cpu_percent)} %`);
     Dom.width(find("cpu-bar"), totals.cpu_percent / 100);
@@ -33,7 +33,7 @@
     const limit = totals.memory_limit_bytes || totals.memory_bytes || 1;
     Dom.width(find("managed-bar"), totals.managed_bytes / limit);
     Dom.width(find("memory-bar"), (totals.memory_bytes - totals.managed_bytes) / limit);
-    find("memory").title = totals.memory_limit_bytes ? `of ${Format.bytes(totals.memory_limit_bytes)}` : "";
+    set("memory-limit", totals.memory_limit_bytes ? `of ${Format.bytes(totals.memory_limit_bytes)}` : "");
     set("rate-now", `${Format.precise(totals.tasks_per_s)}/s`);
     set("cpu-now", `${Math.round(totals.cpu_percent)} %`);
     set("memory-now", Format.bytes(totals.memory_bytes));
@@ -45,7 +45,8 @@
     const part = (name) => make("i", name);
     const bar = make("div", "bar thick", part("done"), part("released"), part("erred"), part("running"));
     const element = make("li", "kind",
-      make("div", "kind-head", make("i", "chip"), make("span", "name"), make("span", "share")), bar, make("small", ""));
+      make("div", "kind-head", make("i", "chip"), make("span", "name"), make("span", "share")), bar,
+      make("small", "", make("span"), make("span"), make("span"), make("span", "bad")));
     element.querySelector(".name").title = row.name;
     return element;
   }
@@ -61,14 +62,11 @@
     Dom.width(element.querySelector(".released"), row.released / total);
     Dom.width(element.querySelector(".erred"), row.erred / total);
     Dom.width(element.querySelector(".running"), row.assigned / total);
-    const notes = [];
-    if (row.mean_s) notes.push(`${Format.seconds(row.mean_s)} each`);
-    if (row.assigned) notes.push(`${Format.count(row.assigned)} at workers`);
-    if (waiting) notes.push(`${Format.count(waiting)} waiting`);
-    if (row.erred) notes.push(`${Format.count(row.erred)} failed`);
-    const note = element.querySelector("small");
-    Dom.text(note, notes.join("  ·  ") || "\u00a0");
-    note.classList.toggle("bad", row.erred > 0);
+    const [mean, assigned, rest, failed] = element.querySelector("small").children;
+    Dom.text(mean, row.mean_s ? `${Format.seconds(row.mean_s)} each` : "");
+    Dom.text(assigned, row.assigned ? `${Format.count(row.assigned)} at workers` : "");
+    Dom.text(rest, waiting ? `${Format.count(waiting)} waiting` : "");
+    Dom.text(failed, row.erred ? `${Format.count(row.erred)} failed` : "");
     element.classList.toggle("finished", done === row.total);
   }
 
@@ -114,7 +112,8 @@
       cell("CPU", "cpu", gauge("cpu", [make("i", "cpu")])),
       cell("Memory", "memory", gauge("memory", [make("i", "managed"), make("i", "memory")])),
       cell("Running", "num running"), cell("Assigned", "num assigned"),
-      cell("Results", "num results"), cell("Network", "num network"));
+      cell("Results", "num results pair", make("span"), make("span")),
+      cell("Network", "num network pair", make("span"), make("span")));
   }
 
   function updateWorker(element, row) {
@@ -137,8 +136,13 @@
     drawSpark(get(".spark.memory"), row.memory_history);
     Dom.text(get(".running"), `${Format.count(row.executing)} / ${Format.count(row.threads)}`);
     Dom.text(get(".assigned"), Format.count(row.assigned));
-    Dom.text(get(".results"), `${Format.count(row.stored_results)} · ${Format.bytes(row.managed_bytes)}`);
-    Dom.text(get(".network"), `${Format.bytes(row.received_bytes_per_s)}/s · ${Format.bytes(row.sent_bytes_per_s)}/s`);
+    const pair = (selector, first, second) => {
+      const [one, two] = get(selector).children;
+      Dom.text(one, first);
+      Dom.text(two, second);
+    };
+    pair(".results", Format.count(row.stored_results), Format.bytes(row.managed_bytes));
+    pair(".network", `${Format.bytes(row.received_bytes_per_s)}/s`, `${Format.bytes(row.sent_bytes_per_s)}/s`);
   }
 
   function showWorkers() {
