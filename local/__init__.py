@@ -1,1 +1,50 @@
 """The schedulers of one machine: synchronous, threads, processes, and any ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from ..graph.schedulers import Scheduler, register, register_type
+
+
+def register_all() -> None:
+    """Make the schedulers of one machine known by name; called when the package is imported. Nothing heavy is imported.
+
+    Examples
+    --------
+    >>> from myscheduler.graph.schedulers import resolve
+    >>> register_all()
+    >>> type(resolve("sync")).__name__
+    'SynchronousScheduler'
+    """
+    for name in ("synchronous", "sync", "single-threaded"):
+        register(name, _synchronous)
+    for name in ("threads", "threading"):
+        register(name, _threads)
+    for name in ("processes", "multiprocessing"):
+        register(name, _processes)
+    register_type(Executor, _executor)
+
+
+def _synchronous() -> Scheduler:
+    from .synchronous import SynchronousScheduler
+
+    return SynchronousScheduler()
+
+
+def _threads() -> Scheduler:
+    from .threads import ThreadsScheduler
+
+    return ThreadsScheduler()
+
+
+def _processes() -> Scheduler:
+    from .processes import ProcessesScheduler
+
+    return ProcessesScheduler()
+
+
+def _executor(executor: Executor) -> Scheduler:
+    from .executors import as_scheduler
+
+    return as_scheduler(executor)

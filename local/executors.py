@@ -1,0 +1,69 @@
+"""Any ``concurrent.futures.Executor`` as a scheduler: process pools of the standard library, of MPI, of job queues."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from typing import Any
+
+from ..base.keys import Key
+from ..graph.task import Graph
+from . import pipes, remote
+from .common import LocalScheduler, check_options, workers_wanted
+from .loop import Run
+from .team import Team
+from .threads import ThreadsScheduler
+
+
+def as_scheduler(executor: Executor) -> LocalScheduler:
+    """The scheduler that runs tasks on ``executor``."""
+    if isinstance(executor, ThreadPoolExecutor):
+        return ThreadsScheduler(executor)
+    return ExecutorScheduler(executor)
+
+
+class ExecutorScheduler(LocalScheduler):
+    """Submits tasks, pickled, to an executor whose workers share no memory with us.
+
+    Parameters
+    ----------
+    executor : Executor
+        Not closed by us.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
+        """Run what ``keys`` need and return their values, in order.
+
+        ``num_workers`` is how many tasks are submitted at a time; by default as many as the executor has workers.
+        """
+        check_options("executor", options, "num_workers")
+        wanted = options.get("num_workers")
+        limit = workers_wanted(getattr(self._executor, "_max_workers", None) if wanted is None else wanted)
+        run = Run(graph, keys)
+
+        def execute(ranks: list[int]) -> list[Any]:
+            request = remote.pack(run, ranks, ())
+            try:
+                reply = pickle.loads(self._executor.submit(_serve, pipes.dumps(request)).result())  # noqa: S301 - our tasks
+            except BrokenExecutor as error:
+                error.add_note(
+                    f"A process of {self._executor!r} died, perhaps while it ran task {run.keys[ranks[0]]!r}. If none could be "
+                    "started at all: with the start methods spawn and forkserver, the script that makes the executor needs "
+                    "`if __name__ == '__main__':` around what it runs."
+                )
+                raise
+            return remote.unpack(reply)
+
+        threads = ThreadPoolExecutor(limit, thread_name_prefix="myscheduler-executor")
+        try:
+            Team(run, threads, limit, execute).work()
+        finally:
+            threads.shutdown(wait=False)
+        return remote.values(run)
+
+
+def _serve(request: bytes) -> bytes:
+    return pipes.dumps(remote.serve(pickle.loads(request), {}))  # noqa: S301 - sent by who made this process
