@@ -1,1 +1,148 @@
-"""myscheduler: a distributed task scheduler for Python."""
+"""myscheduler: a distributed task scheduler for Python.
+
+The front door: the public names, loaded when they are first used, so that ``import myscheduler`` stays cheap and the
+processes of a cluster load only what they need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .base.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from .base.errors import (
+        AuthenticationError,
+        CancelledError,
+        ClosedError,
+        ClusterError,
+        ConnectionFailedError,
+        GraphError,
+        InsufficientMemoryError,
+        KeyTypeError,
+        KilledWorkerError,
+        LostDataError,
+        MySchedulerError,
+        NotAResultError,
+        SerializationError,
+        UsageError,
+        VersionMismatchError,
+    )
+    from .client.api import (
+        ALL_COMPLETED,
+        FIRST_COMPLETED,
+        FIRST_EXCEPTION,
+        Client,
+        Future,
+        as_completed,
+        default_client,
+        fire_and_forget,
+        get_client,
+        wait,
+    )
+    from .deploy.local import LocalCluster
+    from .graph.annotations import annotate
+    from .graph.compute import compute, persist
+    from .graph.delayed import Delayed, delayed
+    from .graph.tokenize import tokenize
+    from .graph.visualize import visualize
+    from .worker.server.context import get_task_key, get_worker, rejoin, secede
+
+_HOMES = {
+    ".base.errors": (
+        "AuthenticationError",
+        "CancelledError",
+        "ClosedError",
+        "ClusterError",
+        "ConnectionFailedError",
+        "GraphError",
+        "InsufficientMemoryError",
+        "KeyTypeError",
+        "KilledWorkerError",
+        "LostDataError",
+        "MySchedulerError",
+        "NotAResultError",
+        "SerializationError",
+        "UsageError",
+        "VersionMismatchError",
+    ),
+    ".client.api": (
+        "ALL_COMPLETED",
+        "FIRST_COMPLETED",
+        "FIRST_EXCEPTION",
+        "Client",
+        "Future",
+        "as_completed",
+        "default_client",
+        "fire_and_forget",
+        "get_client",
+        "wait",
+    ),
+    ".deploy.local": ("LocalCluster",),
+    ".graph.annotations": ("annotate",),
+    ".graph.compute": ("compute", "persist"),
+    ".graph.delayed": ("Delayed", "delayed"),
+    ".graph.tokenize": ("tokenize",),
+    ".graph.visualize": ("visualize",),
+    ".worker.server.context": ("get_task_key", "get_worker", "rejoin", "secede"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "AuthenticationError",
+    "CancelledError",
+    "Client",
+    "ClosedError",
+    "ClusterError",
+    "ConnectionFailedError",
+    "Delayed",
+    "Future",
+    "GraphError",
+    "InsufficientMemoryError",
+    "KeyTypeError",
+    "KilledWorkerError",
+    "LocalCluster",
+    "LostDataError",
+    "MySchedulerError",
+    "NotAResultError",
+    "SerializationError",
+    "UsageError",
+    "VersionMismatchError",
+    "__version__",
+    "annotate",
+    "as_completed",
+    "compute",
+    "default_client",
+    "delayed",
+    "fire_and_forget",
+    "get_client",
+    "get_task_key",
+    "get_worker",
+    "persist",
+    "rejoin",
+    "secede",
+    "tokenize",
+    "visualize",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'myscheduler' has no attribute {name!r}")
+    if home == ".client.api":
+        import_module(".deploy.connect", __name__).connect_client()
+    elif home.startswith(".graph"):
+        import_module(".local", __name__).register_all()
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,12 +8,12 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError
 from ...base.ids import Epoch, IdSource
+from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
 from ..events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Shutdown
@@ -242,7 +242,7 @@ class _Peer:
 
 def versions() -> dict[str, str]:
     """What peers must match: Python's minor version and our own."""
-    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "myscheduler": version("myscheduler")}
+    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "myscheduler": VERSION}
 
 
 def _raise_if_failed(task: asyncio.Task[None]) -> None:

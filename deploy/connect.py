@@ -1,0 +1,55 @@
+"""Shows the client the parts that stand beside and above it: the cluster it may start, the worker it may run in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..client.api import hooks
+from ..client.api.hooks import WorkerContext
+from ..worker.server.context import current_run
+from ..worker.server.worker import Worker
+
+_contexts: WeakKeyDictionary[Worker, WorkerContext] = WeakKeyDictionary()
+
+
+def connect_client() -> None:
+    """Set the client's hooks. Idempotent."""
+    hooks.cluster_factory = _start_cluster
+    hooks.current_worker = _current_worker
+    hooks.around_wait = _outside_of_the_pool
+
+
+def _start_cluster(**options: Any) -> Any:
+    from .local import LocalCluster
+
+    return LocalCluster(**options)
+
+
+def _current_worker() -> WorkerContext | None:
+    run = current_run.get()
+    if run is None:
+        return None
+    worker = run.executor.owner
+    if not isinstance(worker, Worker):
+        return None
+    context = _contexts.get(worker)
+    if context is None:
+        context = _contexts[worker] = WorkerContext(worker.scheduler_address, worker.credentials)
+    return context
+
+
+@contextmanager
+def _outside_of_the_pool() -> Iterator[None]:
+    """A task that waits for other tasks gives up its thread slot meanwhile, or they might never get one."""
+    run = current_run.get()
+    if run is None or run.slot is None or run.slot.left:
+        yield
+        return
+    run.secede()
+    try:
+        yield
+    finally:
+        run.rejoin()
