@@ -196,7 +196,7 @@ class ClientMachine:
     def placed(self, token: Any, rows: tuple[m.Row, ...]) -> list[Record]:
         """Tell that scattered data is in place and that we hold futures of it; returns their records."""
         self._ask(Request(token, m.PLACED), lambda request: (m.PLACED, request, rows))
-        return [self.want(row[0]) for row in rows]
+        return [self._new_reference(row[0]) for row in rows]
 
     def cancel(self, token: Any, records: Sequence[Record], force: bool, reason: str) -> None:
         """Ask that these be cancelled. Once granted, those still pending are."""
@@ -262,8 +262,6 @@ class ClientMachine:
 
     def _release_orphans(self) -> None:
         orphans, self._orphans = self._orphans, []
-        if self.closed:
-            return
         records = self.records
         keys: list[Key] = []
         unsettled: list[Key] = []
@@ -274,6 +272,8 @@ class ClientMachine:
                 keys.append(key)
                 if record.state == PENDING:
                     unsettled.append(key)
+        if self.closed:
+            return  # the scheduler has released them all
         self._outbox.release(keys)
         if unsettled:
             request = self._outbox.new_request()
