@@ -10,12 +10,14 @@ CLOSED: Final = 0
 INTERNAL: Final = 1
 #: Wrong options; the message says which.
 USAGE: Final = 2
-#: The scheduler cannot be reached, or was lost for longer than the death timeout.
+#: The scheduler cannot be reached within the death timeout.
 UNREACHABLE: Final = 3
 #: The port to listen on is taken.
 PORT_TAKEN: Final = 4
 #: The scheduler refused the credential, the version or the name.
 REFUSED: Final = 5
+#: A worker's process lost its scheduler; another one may find it again.
+LOST: Final = 6
 
 #: Starting again would end the same way.
 PERMANENT: Final = {

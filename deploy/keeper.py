@@ -68,14 +68,14 @@ class Keeper:
         self._process = self._spawn()
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"keep {self.name}")
 
-    async def stop(self, grace: float = GRACE_S) -> None:
-        """End the process for good: SIGTERM, and SIGKILL after ``grace`` seconds."""
+    async def stop(self, grace: float = GRACE_S, *, patience: float = 0.0) -> None:
+        """End the process for good: see ``ChildProcess.stop``."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         if self._process is not None:
-            await self._process.stop(grace)
+            await self._process.stop(grace, patience=patience)
 
     def stop_now(self) -> None:
         """``stop`` for when the loop does not run any more."""

@@ -190,14 +190,24 @@ class ChildProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    async def stop(self, grace: float = GRACE_S) -> int:
-        """Ask the child to close, kill it if it has not after ``grace`` seconds; its ``returncode``."""
-        self.terminate()
-        try:
-            return await asyncio.wait_for(self.wait(), grace)
-        except TimeoutError:
-            self.kill()
-            return await self.wait()
+    async def stop(self, grace: float = GRACE_S, *, patience: float = 0.0) -> int:
+        """End the child; its ``returncode``.
+
+        Parameters
+        ----------
+        grace : float
+            Seconds from SIGTERM to SIGKILL.
+        patience : float
+            Seconds before SIGTERM, for a child that has been told to close in another way.
+        """
+        for seconds, insist in ((patience, self.terminate), (grace, self.kill)):
+            if seconds > 0:
+                try:
+                    return await asyncio.wait_for(self.wait(), seconds)
+                except TimeoutError:
+                    pass
+            insist()
+        return await self.wait()
 
     def stop_now(self, grace: float = 1.0) -> None:
         """``stop`` for when no loop runs any more: blocks."""

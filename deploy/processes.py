@@ -26,6 +26,8 @@ SCHEDULER_MODULE: Final = "myscheduler.scheduler.server"
 WORKER_MODULE: Final = "myscheduler.worker.server"
 #: Seconds a process may take to close when the cluster does. Running tasks are not waited for.
 GRACE_S: Final = 3.0
+#: Seconds they get before that to close because the scheduler says so.
+PATIENCE_S: Final = 1.0
 #: Numeric libraries start a thread per core in every worker unless told otherwise; workers are parallel already.
 WORKER_ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -183,7 +185,7 @@ class ProcessBackend:
             await self.call("retire_workers", tuple(name for name, _ in surplus))
             for name, _ in surplus:
                 self._keepers.pop(name, None)
-            await asyncio.gather(*(keeper.stop(GRACE_S) for _, keeper in surplus))
+            await asyncio.gather(*(keeper.stop(GRACE_S, patience=PATIENCE_S) for _, keeper in surplus))
 
     async def close(self) -> None:
         """End all processes. Idempotent."""
@@ -197,17 +199,28 @@ class ProcessBackend:
         return self._closing
 
     async def _end_processes(self) -> None:
-        if self._control is not None:
-            self._control.close("the local cluster closes")
-        ends: list[Coroutine[Any, Any, object]] = []
+        patience = PATIENCE_S if await self._shut_down() else 0.0
+        keepers = self._keepers.values()
+        ends: list[Coroutine[Any, Any, object]] = [keeper.stop(GRACE_S, patience=patience) for keeper in keepers]
         if self._scheduler is not None:
-            # It comes first, to tell its clients and workers that this is on purpose.
-            ends.append(self._scheduler.stop(GRACE_S))
-        ends.extend(keeper.stop(GRACE_S) for keeper in self._keepers.values())
+            ends.append(self._scheduler.stop(GRACE_S, patience=patience))
         if self._dashboard is not None:
             ends.append(self._dashboard.stop())
         await asyncio.gather(*ends)
         self._keepers.clear()
+
+    async def _shut_down(self) -> bool:
+        """Have the scheduler tell workers and clients that this is on purpose; whether it was there to do so."""
+        if self._control is None or self._control.closed:
+            return False
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._control.call("shutdown")
+        except (ClusterError, TimeoutError):
+            return self._control.closed  # it may have been quicker to close than to answer
+        finally:
+            self._control.close("the local cluster closes")
+        return True
 
     def stop_now(self) -> None:
         """``close`` for when the loop does not run any more."""

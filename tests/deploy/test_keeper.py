@@ -31,7 +31,7 @@ class FakeProcess:
         assert self.returncode is not None
         return self.returncode
 
-    async def stop(self, grace: float) -> int:
+    async def stop(self, grace: float, patience: float) -> int:
         if self.returncode is None:
             self.end(-15)
         return await self.wait()

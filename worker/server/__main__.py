@@ -7,8 +7,8 @@ The configuration is one JSON object, read from the descriptor ``--config-fd N``
 - ``sys_path``: where tasks find their modules; ``log_level``: a name or number of ``logging``
 - ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
 
-Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached or was lost; 5 it
-refused us. When the scheduler asks for a restart, the process replaces itself and keeps its number.
+Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached; 5 it refused us;
+6 it was lost, so another process may find it again. When the scheduler asks for a restart, the process replaces itself and keeps its number.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ FAILED: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
 REFUSED: Final = 5
+LOST: Final = 6
 
 _CODES: Final = {
     ExitReason.CLOSED: CLOSED,
-    ExitReason.LOST_SCHEDULER: UNREACHABLE,
+    ExitReason.LOST_SCHEDULER: LOST,
     ExitReason.DEATH_TIMEOUT: UNREACHABLE,
     ExitReason.REFUSED: REFUSED,
     ExitReason.FAILED: FAILED,
@@ -88,7 +89,7 @@ async def _run(worker: Worker, lifeline: int | None) -> int | None:
     except (AuthenticationError, ConnectionFailedError, UsageError, ClusterError, TimeoutError) as error:
         if tasks:  # closed by a signal while it was starting
             return CLOSED
-        logger.error("worker: %s", error)
+        logger.error("worker: %s", error)  # noqa: TRY400 (the text says it all)
         unreachable = isinstance(error, (ConnectionFailedError, TimeoutError))
         return UNREACHABLE if unreachable else REFUSED
     exit_reason = await worker.finished()
@@ -137,9 +138,9 @@ def _replace_process(config: Mapping[str, Any]) -> None:
     if config.get("lifeline_fd") is not None:
         os.set_inheritable(config["lifeline_fd"], True)
     flags = ["-P"] if sys.flags.safe_path else []
-    os.execv(
+    os.execv(  # noqa: S606
         sys.executable, [sys.executable, *flags, "-m", "myscheduler.worker.server", "--config-fd", str(descriptor)]
-    )  # noqa: S606
+    )
 
 
 def _readable(config: Mapping[str, Any]) -> int:
