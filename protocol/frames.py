@@ -14,10 +14,12 @@ from ..base.errors import ProtocolError
 from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB, MIB
 from .codec import HEADER, Buffer, Frame, decode
 
-_STAGING_BYTES: Final = 256 * KIB
+#: What every connection holds; larger ones measured no faster.
+_STAGING_BYTES: Final = 64 * KIB
 #: Larger pieces are received where they are to stay.
 _STAGED_BYTES_MAX: Final = _STAGING_BYTES // 2
 _MAPPED_BYTES_MIN: Final = MIB
+#: Receiving into huge pages is about twice as fast: the kernel has 500 times fewer pages to find and clear.
 _HUGE_BYTES_MIN: Final = 4 * MIB
 _MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
 

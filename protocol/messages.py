@@ -227,9 +227,7 @@ SPECS: Final[dict[int, Spec]] = {
     GATHER: _spec("GATHER", _S, (int,), Rows(_RUN)),
     STOP: _spec("STOP", _S, (str,), (str,)),
     ACQUIRE: _spec("ACQUIRE", _S, Rows((_KEY, (int,), (int,), (tuple,)))),
-    RESULTS: _spec(
-        "RESULTS", _W, Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,)))
-    ),
+    RESULTS: _spec("RESULTS", _W, Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,)))),
     ERRORS: _spec("ERRORS", _W, Rows((_KEY, (int,), _PAYLOAD, (str,), (str,), (int,), (float,), (float,)))),
     REPLICAS: _spec("REPLICAS", _W, Rows(_RUN)),
     UNFETCHED: _spec("UNFETCHED", _W, Rows((_KEY, (int,), (tuple,)))),

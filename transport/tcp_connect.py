@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from typing import Any, Final, TypeAlias
@@ -83,7 +84,8 @@ async def _dial(
             sock.close()
             if isinstance(error, MySchedulerError):
                 raise
-            problem = _lower(error.strerror or str(error))
+            # asyncio puts the address into strerror, and hides the reason.
+            problem = _lower(os.strerror(error.errno) if error.errno else str(error))
         except BaseException:
             sock.close()
             raise

@@ -1,0 +1,161 @@
+"""What is particular to TCP links: hostile and dying peers, slow readers, fairness."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+import pytest
+
+from myscheduler.base.errors import UsageError
+from myscheduler.protocol.blob import Blob
+from myscheduler.protocol.codec import Encoder
+from myscheduler.protocol.handshake import ClientHandshake
+from myscheduler.protocol.messages import GET_DATA, GOODBYE, HEARTBEAT, RESULTS, Role
+from myscheduler.transport import tcp as tcp_module
+from myscheduler.transport.addresses import parse
+from myscheduler.transport.tcp import address_of
+from tests.transport.site import CLIENT, CREDENTIALS, Recorder, Site
+
+
+async def admitted(site: Site, role: Role = Role.WORKER) -> tuple[socket.socket, Recorder]:
+    """A plain socket that has done the handshake, and the handler on the other side."""
+    loop = asyncio.get_running_loop()
+    address = parse(site.listener.address)
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, (address.host, address.port))
+    handshake = ClientHandshake(CREDENTIALS, role, CLIENT, address.host_port, bytes(32))
+    while not handshake.done:
+        await loop.sock_sendall(sock, handshake.receive(await loop.sock_recv(sock, handshake.needed)))
+    return sock, site.handlers[-1]
+
+
+def frame(*messages: Any, sequence: int = 0) -> bytes:
+    return b"".join(Encoder().encode(0, CLIENT, sequence, messages))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff" * 100, "broke the protocol: a frame with a control part of 4294967295 bytes"),
+        (struct.pack("!II", 3, 0) + b"\x93\x00\x00", "broke the protocol: a frame cannot be decoded"),
+        (frame(("not", "a message")), "broke the protocol: a message is an array that starts with its op"),
+        (frame((HEARTBEAT, {})) + b"\xff" * 8, "broke the protocol"),
+    ],
+)
+async def test_garbage_closes_the_link(tcp: Site, data: bytes, reason: str) -> None:
+    sock, handler = await admitted(tcp)
+    await asyncio.get_running_loop().sock_sendall(sock, data)
+    assert reason in await handler.closed()
+    assert await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+    sock.close()
+
+
+async def test_a_peer_that_dies_is_noticed(tcp: Site) -> None:
+    sock, handler = await admitted(tcp)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()  # with a reset
+    assert await handler.closed() == "the connection was lost: Connection reset by peer"
+
+
+async def test_frames_may_trickle_in(tcp: Site) -> None:
+    sock, handler = await admitted(tcp)
+    data = frame((HEARTBEAT, {"n": 1})) + frame((HEARTBEAT, {"n": 2}), sequence=1)
+    for index in range(len(data)):
+        await asyncio.get_running_loop().sock_sendall(sock, data[index : index + 1])
+        await asyncio.sleep(0)
+    assert [message[1]["n"] for message in await handler.received(2)] == [1, 2]
+    sock.close()
+    await handler.closed()
+
+
+async def test_a_peer_that_does_not_read_holds_back_its_sender_only(tcp: Site) -> None:
+    sock, handler = await admitted(tcp)
+    accepted = tcp.accepted[-1]
+    big = Blob((bytes(60_000_000),))
+    accepted.role = Role.WORKER
+    accepted.send((4, "x"))
+    accepted.send((31, (("x", big, "", "", "x"),)))
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(accepted.drain())
+    link, other, *_ = await tcp.connect(Role.CLIENT, incarnation="d" * 16)
+    tcp.accepted[-1].send((4, "hello"))
+    await other.received(1)
+    assert not draining.done()
+    assert accepted.pending > 4_000_000
+    received = 0
+    while not draining.done():
+        received += len(await asyncio.get_running_loop().sock_recv(sock, 1 << 20))
+        await asyncio.sleep(0)
+    assert received > 40_000_000
+    assert accepted.pending < 4 * 1024 * 1024
+    sock.close()
+    await handler.closed()
+    assert not link.closed
+
+
+async def test_large_transfers_leave_the_loop_room(tcp: Site) -> None:
+    link, _, _, acceptor = await tcp.connect()
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if not acceptor.messages:
+            asyncio.get_running_loop().call_soon(turn)
+
+    turn()
+    link.send((RESULTS, (("x", 1, 1, "t", Blob((bytes(100_000_000),)), 1, 0.0, 0.0),)))
+    await acceptor.received(1)
+    assert turns > 10
+
+
+async def test_what_cannot_be_encoded_is_refused_by_send(tcp: Site) -> None:
+    link, _, _, acceptor = await tcp.connect()
+    with pytest.raises(UsageError, match="a HEARTBEAT message cannot be encoded"):
+        link.send((HEARTBEAT, {"x": object()}))
+    link.send((HEARTBEAT, {}))
+    assert await acceptor.received(1) == [(HEARTBEAT, {})]
+
+
+async def test_bytes_are_counted(tcp: Site) -> None:
+    link, _, accepted, acceptor = await tcp.connect()
+    link.send((HEARTBEAT, {"x": "y" * 1000}))
+    await acceptor.received(1)
+    assert 1000 < link.bytes_out == accepted.bytes_in < 1100
+    assert link.pending == 0
+
+
+async def test_a_peer_that_never_closes_is_left_after_a_while(tcp: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp_module, "_LINGER_S", 0.01)
+    sock, handler = await admitted(tcp)
+    accepted = tcp.accepted[-1]
+    accepted.send((GOODBYE, "bye"))
+    accepted.close("bye")
+    async with asyncio.timeout(5):
+        await accepted.wait_closed()
+    assert await handler.closed() == "bye"
+    assert b"bye" in await asyncio.get_running_loop().sock_recv(sock, 1000)
+    sock.close()
+
+
+async def test_many_small_buffers_are_written_in_pieces(tcp: Site) -> None:
+    tcp.listener.close()
+    await tcp.open(own_role=Role.WORKER)
+    link, handler, accepted, acceptor = await tcp.connect(Role.CLIENT)
+    blob = Blob(tuple(b"%d" % number for number in range(5000)))
+    acceptor.on_frame = lambda link, frame: link.send((63, 1, (("x", blob),), ()))
+    link.send((GET_DATA, 1, (("x", 0),)))
+    received = (await handler.received(1))[0][2][0][1]
+    assert [bytes(buffer) for buffer in received.buffers] == list(blob.buffers)
+    assert accepted.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(("1.2.3.4", 5), "tcp://1.2.3.4:5"), (("::1", 5, 0, 0), "tcp://[::1]:5"), ("", "tcp://:0")]
+)
+def test_socket_names_have_a_text(name: Any, text: str) -> None:
+    assert address_of(name) == text
