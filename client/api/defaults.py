@@ -42,6 +42,7 @@ def find_client() -> Client | None:
     client = _current.get()
     if client is not None and client.status != "closed":
         return client
+    hooks.connect_worker()
     context = hooks.current_worker()
     if context is not None:
         return _client_of(context)
@@ -116,6 +117,9 @@ def _client_of(context: hooks.WorkerContext) -> Client:
 
 def opened(client: Client, as_default: bool) -> None:
     """A client has connected."""
+    # What is registered last runs first at exit: clients must leave before the clusters they were made with end.
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
     with _lock:
         _open.add(client)
         if as_default:
@@ -138,6 +142,3 @@ def _close_all() -> None:
             client.close(_EXIT_TIMEOUT_S)
         except (MySchedulerError, TimeoutError, OSError) as error:
             logger.warning("closing %r at exit: %s", client, error)
-
-
-atexit.register(_close_all)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 from ...base.credentials import Credentials
 
@@ -46,3 +48,13 @@ current_worker: Callable[[], WorkerContext | None] = _no_worker
 
 #: Entered around every blocking wait of a client. Inside a task it gives the thread's slot to others meanwhile.
 around_wait: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+_ROOT: Final = __name__.partition(".")[0]
+
+
+def connect_worker() -> None:
+    """Have the hooks set in a worker's process, where unpickled tasks reach us without passing through the front door."""
+    if current_worker is _no_worker and f"{_ROOT}.worker.server" in sys.modules:
+        # The front door sets the hooks when it is asked for one of our names.
+        getattr(import_module(_ROOT), "Client")  # noqa: B009 (for its effect)

@@ -16,7 +16,7 @@ from ...base.keys import Key
 from ...base.units import format_bytes, parse_seconds
 from ...graph import schedulers
 from ..records import Record
-from . import defaults
+from . import defaults, hooks
 from .connect import Target, find_target, introduction, start_cluster, start_cluster_async
 from .graphs import ClusterScheduler, GraphSubmitter
 from .loop import LoopThread
@@ -49,6 +49,7 @@ class Lifetime:
             raise UsageError(
                 "timeout=None would wait for ever for a scheduler that is not there; give seconds, e.g. '30s'"
             )
+        hooks.connect_worker()
         self.asynchronous = asynchronous
         self.name = name
         self._status = "connecting"

@@ -169,7 +169,9 @@ class Session:
         with self.lock:
             effects = self.machine.disconnected(reason)
         if self.link is not None:
-            logger.warning("client %s: %s", self.incarnation, self.machine.closed)
+            # A scheduler that said goodbye was stopped by somebody; one that did not is trouble.
+            level = logging.INFO if self.machine.farewell else logging.WARNING
+            logger.log(level, "client %s: %s", self.incarnation, self.machine.closed)
         self._perform(effects)
         self.data.close(reason)
 
