@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ class Distributed(System):
 
     def start(self) -> None:
         self._client = distributed.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
-        self._client.wait_for_workers(WORKERS)
+        self._client.wait_for_workers(WORKERS, timeout=60)
         self._addresses = sorted(self._client.nthreads())
 
     def start_apart(self) -> list[int]:
@@ -34,27 +35,17 @@ class Distributed(System):
         file = str(folder / "scheduler.json")
         dask_command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
         worker_command = [sys.executable, "-m", "distributed.cli.dask_worker"]
-        self._processes = [
-            subprocess.Popen(
-                [*dask_command, "--port", "0", "--no-dashboard", "--scheduler-file", file], stderr=subprocess.DEVNULL
-            ),
-            subprocess.Popen(
-                [
-                    *worker_command,
-                    "--scheduler-file",
-                    file,
-                    "--nworkers",
-                    str(WORKERS),
-                    "--nthreads",
-                    "1",
-                    "--no-dashboard",
-                ],
-                stderr=subprocess.DEVNULL,
-            ),
-        ]
+        options = ["--scheduler-file", file, "--no-dashboard"]
+        self._spawn([*dask_command, "--port", "0", *options])
+        self._spawn([*worker_command, "--nworkers", str(WORKERS), "--nthreads", "1", *options])
         self._client = distributed.Client(scheduler_file=file)
-        self._client.wait_for_workers(WORKERS)
+        self._client.wait_for_workers(WORKERS, timeout=60)
         return [self._processes[0].pid]
+
+    def _spawn(self, command: list[str]) -> None:
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        atexit.register(process.kill)
+        self._processes.append(process)
 
     def stop(self) -> None:
         if self._processes:

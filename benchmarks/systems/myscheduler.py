@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,20 +28,26 @@ class MyScheduler(System):
 
     def start(self) -> None:
         self._client = myscheduler.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
-        self._client.wait_for_workers(WORKERS)
+        self._client.wait_for_workers(WORKERS, timeout=60)
         self._addresses = sorted(self._client.nthreads())
 
     def start_apart(self) -> list[int]:
-        file = str(Path(tempfile.mkdtemp(prefix="benchmark-")) / "scheduler.json")
-        scheduler = [sys.executable, "-m", "myscheduler.cli.scheduler", "--port", "0", "--no-dashboard"]
-        worker = [sys.executable, "-m", "myscheduler.cli.worker", "--nworkers", str(WORKERS), "--nthreads", "1"]
-        self._processes = [
-            subprocess.Popen([*command, "--scheduler-file", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            for command in (scheduler, worker)
-        ]
+        file = Path(tempfile.mkdtemp(prefix="benchmark-")) / "scheduler.json"
+        self._spawn("myscheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+        deadline = time.monotonic() + 30
+        while not file.exists():
+            assert time.monotonic() < deadline, "the scheduler did not start"
+            time.sleep(0.02)
+        self._spawn("myworker", "--nworkers", str(WORKERS), "--nthreads", "1", "--scheduler-file", str(file))
         self._client = myscheduler.Client(scheduler_file=file)
-        self._client.wait_for_workers(WORKERS)
+        self._client.wait_for_workers(WORKERS, timeout=60)
         return [self._processes[0].pid]
+
+    def _spawn(self, command: str, *arguments: str) -> None:
+        program = str(Path(sys.executable).with_name(command))
+        process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(process.kill)
+        self._processes.append(process)
 
     def stop(self) -> None:
         if self._processes:
