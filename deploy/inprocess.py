@@ -121,6 +121,8 @@ class InprocessBackend:
 
     async def scale(self, n: int) -> None:
         """Start workers, or retire the youngest, until ``n`` are left."""
+        if self._closed:
+            raise ClosedError("the local cluster is closed")
         await self._add(max(0, n - len(self._workers)))
         surplus = list(self._workers.items())[n:]
         if surplus:

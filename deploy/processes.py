@@ -178,6 +178,8 @@ class ProcessBackend:
 
     async def scale(self, n: int) -> None:
         """Start workers, or retire the youngest, until ``n`` are left. Retired ones are waited for, new ones are not."""
+        if self._closing is not None:
+            raise ClosedError("the local cluster is closed")
         while len(self._keepers) < n:
             self._add_worker()
         surplus = list(self._keepers.items())[n:]
