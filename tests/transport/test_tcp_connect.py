@@ -42,7 +42,8 @@ async def serve(answer: Callable[[asyncio.StreamWriter], None]) -> tuple[asyncio
 async def stop(server: asyncio.Server) -> None:
     server.close()
     await server.wait_closed()
-    await asyncio.sleep(0.01)  # the streams of asyncio close one turn later
+    for _ in range(10):  # the streams of asyncio close some turns later
+        await asyncio.sleep(0)
 
 
 async def test_nobody_there() -> None:
@@ -109,12 +110,14 @@ async def test_credentials_are_needed() -> None:
 
 
 async def test_giving_up_leaves_no_socket() -> None:
-    server, address = await serve(lambda writer: None)
+    arrived = asyncio.Event()
+    server, address = await serve(lambda writer: arrived.set())
     connecting = asyncio.create_task(dial(address, timeout=60))
-    await asyncio.sleep(0.05)
+    await arrived.wait()
     connecting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await connecting
+    assert connecting.cancelled()
     await stop(server)  # an open socket would be a ResourceWarning, which is an error here
 
 

@@ -90,6 +90,7 @@ async def test_on_the_loopback_all_its_names_may_be_dialled(tcp: Site) -> None:
     port = parse(tcp.listener.address).port
     await tcp.connect(address=f"tcp://localhost:{port}")
     await tcp.connect(address=f"127.0.0.1:{port}")
+    assert len(tcp.accepted) == 2
 
 
 async def test_other_names_are_refused() -> None:
