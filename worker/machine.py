@@ -260,7 +260,7 @@ class WorkerMachine:
         self._out.append(Stop(message[1], message[2]))
 
     def _goodbye(self, now: float, message: Message) -> None:
-        self._out.append(Stop("lost", f"the scheduler left: {message[1]}"))
+        self._out.append(Stop("close", f"the scheduler left: {message[1]}"))
 
     # ---- the executor -----------------------------------------------------------------------------------------------
 

@@ -36,7 +36,9 @@ class Bench:
         self.batches.append(reports)
         self._changed.set()
 
-    def submit(self, function: Callable[..., Any], *args: Any, inputs: dict[Any, Any] | None = None, flags: int = 0) -> int:
+    def submit(
+        self, function: Callable[..., Any], *args: Any, inputs: dict[Any, Any] | None = None, flags: int = 0
+    ) -> int:
         self.attempts += 1
         func_id, code = pickling.dumps_function(function)
         self.executor.functions.define(((func_id, code),))
@@ -111,7 +113,7 @@ async def test_an_exception_carries_the_users_traceback_only(bench: Bench) -> No
     text, traceback = bench.rows()[attempt][3:5]
     assert text == "ValueError: no"
     assert "in fail" in traceback
-    assert "executor.py" not in traceback
+    assert "server/executor.py" not in traceback
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, MemoryError])

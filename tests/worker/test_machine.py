@@ -329,7 +329,7 @@ def test_gather_is_served() -> None:
 def test_stop_goodbye_and_a_lost_link_end_this_life() -> None:
     drive = Driver()
     assert drive.receive((m.STOP, "restart", "asked")) == [Stop("restart", "asked")]
-    assert drive.receive((m.GOODBYE, "bye")) == [Stop("lost", "the scheduler left: bye")]
+    assert drive.receive((m.GOODBYE, "bye")) == [Stop("close", "the scheduler left: bye")]
     assert drive(Disconnected("reset")) == [Stop("lost", "reset")]
 
 

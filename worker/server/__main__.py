@@ -8,7 +8,8 @@ The configuration is one JSON object, read from the descriptor ``--config-fd N``
 - ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
 
 Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached; 5 it refused us;
-6 it was lost, so another process may find it again. When the scheduler asks for a restart, the process replaces itself and keeps its number.
+6 it was lost, so another process may find it again. When the scheduler asks for a restart, the process replaces itself
+and keeps its number.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Executor:
         self._pending[row[1]] = inputs
         self._queue.put(row)
 
-    def cancel(self, copies: list[Copy], running: bool) -> list[Copy]:
+    def cancel(self, copies: Sequence[Copy], running: bool) -> list[Copy]:
         """Take runs out of the queue; with ``running``, also interrupt those that are coroutines.
 
         Returns

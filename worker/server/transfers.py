@@ -30,7 +30,7 @@ STALLED_S: Final = 30.0
 #: Links not used for this long are closed.
 IDLE_S: Final = 60.0
 #: A worker that is listed as a holder listens already; if it does not, it is gone.
-_CONNECT_TIMEOUT_S: Final = 3.0
+CONNECT_TIMEOUT_S: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ class Fetcher:
                 role=Role.WORKER,
                 incarnation=self._incarnation,
                 handler=peer,
-                timeout=_CONNECT_TIMEOUT_S,
+                timeout=CONNECT_TIMEOUT_S,
             )
             replaced = self._peers.get(fetch.address)
             if replaced is not None:
