@@ -150,6 +150,11 @@ class Rows:
 
     fields: tuple[_Types, ...]
     seen: set[tuple[type, ...]] = field(default_factory=set)
+    #: Positions that may hold arrays: keys, or arrays of them. A map inside would make them unfit for dicts.
+    hashed: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hashed = tuple(position for position, types in enumerate(self.fields) if tuple in types)
 
     def check(self, name: str, rows: Any) -> None:
         """Raise ProtocolError unless every row has a known sequence of types."""
@@ -163,6 +168,8 @@ class Rows:
             if types not in seen:
                 self._check_types(name, types)
                 seen.add(types)
+        for position in self.hashed:
+            _check_hashable(name, [row[position] for row in rows])
 
     def _check_types(self, name: str, types: tuple[type, ...]) -> None:
         if len(types) != len(self.fields):
@@ -172,6 +179,14 @@ class Rows:
                 raise ProtocolError(f"{name}: field {position} of a row is a {found.__name__}")
 
 
+def _check_hashable(name: str, values: Iterable[Any]) -> None:
+    try:
+        for value in values:
+            hash(value)
+    except TypeError:
+        raise ProtocolError(f"{name}: a key holds a map") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a message looks like and who may send it."""
@@ -179,10 +194,12 @@ class Spec:
     name: str
     senders: frozenset[Role]
     fields: tuple[_Types | Rows, ...]
+    #: Arrays in it are of keys; else they may hold anything.
+    hashed: bool = True
 
 
-def _spec(name: str, senders: Iterable[Role], *fields: _Types | Rows) -> Spec:
-    return Spec(name, frozenset(senders), fields)
+def _spec(name: str, senders: Iterable[Role], *fields: _Types | Rows, hashed: bool = True) -> Spec:
+    return Spec(name, frozenset(senders), fields, hashed)
 
 
 _ANY = tuple(Role)
@@ -210,12 +227,12 @@ SPECS: Final[dict[int, Spec]] = {
     RETRY: _spec("RETRY", _C, (int,), (tuple,)),
     PLACED: _spec("PLACED", _C, (int,), Rows((_KEY, (int,), (int,), (str,), (tuple,)))),
     FETCH: _spec("FETCH", _C, (int,), (tuple,)),
-    CALL: _spec("CALL", (Role.CLIENT, Role.OBSERVER), (int,), (str,), (tuple,)),
+    CALL: _spec("CALL", (Role.CLIENT, Role.OBSERVER), (int,), (str,), (tuple,), hashed=False),
     IN_MEMORY: _spec("IN_MEMORY", _S, Rows((_KEY, (int,), (str,), (*_PAYLOAD, _NIL), (str, _NIL)))),
     FAILED: _spec("FAILED", _S, Rows((_KEY, _PAYLOAD, (str,), (str,), _KEY))),
     CANCELLED: _spec("CANCELLED", _S, Rows((_KEY, (str,)))),
     LOST: _spec("LOST", _S, Rows((_KEY, (str,)))),
-    REPLY: _spec("REPLY", _S, (int,), (bool,), (object,)),
+    REPLY: _spec("REPLY", _S, (int,), (bool,), (object,), hashed=False),
     COMPUTE: _spec(
         "COMPUTE",
         _S,
@@ -282,6 +299,8 @@ def validate(message: Any, sender: Role) -> None:
             expected.check(spec.name, value)
         elif type(value) not in expected and object not in expected:  # type: ignore[operator]
             raise ProtocolError(f"{spec.name}: unexpected {type(value).__name__}")
+        elif type(value) is tuple and spec.hashed:
+            _check_hashable(spec.name, value)
 
 
 def in_slices(rows: list[Row], make: Callable[[tuple[Row, ...]], Message]) -> list[Message]:

@@ -53,7 +53,7 @@ def test_the_envelope_survives() -> None:
 
 def test_blobs_travel_raw_and_uncopied() -> None:
     array = np.arange(1000.0)
-    blob = Blob((b"stream", memoryview(array), bytearray(b"")))
+    blob = Blob((b"stream", memoryview(array.data), bytearray(b"")))
     other = Blob((b"other",))
     out = Encoder().encode(0, "a", 0, [(RESULTS, (("x", blob), ("y", other))), (RESULTS, (("z", other),))])
     assert any(isinstance(part, memoryview) and part.obj is array for part in out)
@@ -67,7 +67,7 @@ def test_blobs_travel_raw_and_uncopied() -> None:
 
 def test_sizes_are_known_when_a_message_is_added() -> None:
     encoder = Encoder()
-    nbytes = encoder.add((RESULTS, (("x", Blob((b"s" * 100, memoryview(np.zeros(1000))))),)))
+    nbytes = encoder.add((RESULTS, (("x", Blob((b"s" * 100, memoryview(np.zeros(1000).data)))),)))
     out, frames = encoder.take(0, "a", 0)
     assert frames == 1
     assert 8100 < nbytes < sum(len(bytes(part)) for part in out) < nbytes + 100

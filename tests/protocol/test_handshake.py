@@ -56,7 +56,8 @@ def test_both_sides_learn_who_the_other_is(role: Role, own_role: Role) -> None:
 
 def test_bytes_may_trickle() -> None:
     one, other = server(), client()
-    data, sides = one.start(), [other, one]
+    data: bytes = one.start()
+    sides: list[Any] = [other, one]
     while data:
         side = sides[0]
         replies = [side.receive(data[i : i + 1]) for i in range(len(data))]

@@ -75,8 +75,8 @@ class Site:
         """The client's link and handler, the server's link and handler."""
         handler = Recorder()
         address = options.pop("address", self.listener.address)
-        options = {"credentials": CREDENTIALS, "incarnation": CLIENT} | options
-        link = await connect(address, role=role, handler=handler, **options)
+        defaults: dict[str, Any] = {"credentials": CREDENTIALS, "incarnation": CLIENT}
+        link = await connect(address, role=role, handler=handler, **(defaults | options))
         self.links.append(link)
         async with asyncio.timeout(5):
             while len(self.accepted) < len(self.links):

@@ -129,8 +129,13 @@ async def test_closing_sends_what_was_queued_first(site: Site) -> None:
 
 async def test_the_last_word_survives_unread_messages(site: Site) -> None:
     """Closing a socket that holds unread bytes would destroy what the peer has not read yet."""
-    link, handler, accepted, acceptor = await site.connect()
-    acceptor.on_frame = lambda *_: (accepted.send((GOODBYE, "refused")), accepted.close("refused"))
+    link, handler, _, acceptor = await site.connect()
+
+    def refuse(link: Link, frame: Frame) -> None:
+        link.send((GOODBYE, "refused"))
+        link.close("refused")
+
+    acceptor.on_frame = refuse
     for _ in range(200):
         link.send((HEARTBEAT, {"x": "y" * 10_000}))
     await handler.closed()
