@@ -22,6 +22,7 @@ from ..base.credentials import (
     write_scheduler_file,
 )
 from ..base.errors import AuthenticationError, ConnectionFailedError, UsageError
+from ..base.preload import Preloads
 from ..base.units import parse_seconds
 from ..base.version import VERSION
 from ..deploy.control import ControlLink
@@ -46,7 +47,6 @@ from .common import (
     pid_file,
     version_option,
 )
-from .preload import Preloads
 
 #: Seconds between two looks at whether anybody uses the scheduler.
 IDLE_CHECK_S = 1.0

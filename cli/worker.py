@@ -151,7 +151,7 @@ def main(
             "preload": list(preload),
             # Where the user stands may hold modules for tasks; last, so that it hides nothing.
             "sys_path": [*sys.path, os.getcwd()],
-            "log_level": log_level,
+            "log_level": log_level.upper(),
         }
         with _pid_file(pid_file):
             sys.exit(asyncio.run(keep_workers(config, worker_names(name, sizing.workers), describe(sizing, scheduler))))

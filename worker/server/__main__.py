@@ -4,6 +4,7 @@ The configuration is one JSON object, read from the descriptor ``--config-fd N``
 
 - ``scheduler``: address; ``credentials``: as ``Credentials.to_dict``, or null; ``host``: where to listen, or null
 - ``options``: further keywords of ``Worker``
+- ``preload``: files and modules to run first, see ``base.preload``
 - ``sys_path``: where tasks find their modules; ``log_level``: a name or number of ``logging``
 - ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
 
@@ -28,6 +29,7 @@ from typing import Any, Final
 from ...base.credentials import Credentials
 from ...base.errors import AuthenticationError, ClusterError, ConnectionFailedError, MySchedulerError, UsageError
 from ...base.lifeline import bind_life_to
+from ...base.preload import Preloads
 from .worker import ExitReason, Worker
 
 logger = logging.getLogger(__name__)
@@ -57,12 +59,14 @@ def main() -> None:
         config = _read_config()
         _prepare_process(config)
         worker = _worker(config)
+        preloads = Preloads(config.get("preload") or ())
     except (MySchedulerError, OSError, ValueError, TypeError, KeyError) as error:
         print(f"worker: wrong configuration: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE)
+    sys.setswitchinterval(0.005)  # EXPERIMENT
     gc.freeze()  # what was imported stays; the collector need not look at it
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
-    code = asyncio.run(_run(worker, config.get("lifeline_fd")))
+    code = asyncio.run(_run(worker, preloads, config.get("lifeline_fd")))
     if code is None:
         _replace_process(config)
     logging.shutdown()
@@ -72,7 +76,7 @@ def main() -> None:
     os._exit(FAILED if code is None else code)
 
 
-async def _run(worker: Worker, lifeline: int | None) -> int | None:
+async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int | None:
     """The exit code, or None for a restart."""
     loop = asyncio.get_running_loop()
     if lifeline is not None and not bind_life_to(lifeline):
@@ -85,7 +89,9 @@ async def _run(worker: Worker, lifeline: int | None) -> int | None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
+    worker.at_close(lambda: preloads.teardown(worker))
     try:
+        await preloads.setup(worker)
         await worker.start()
     except (AuthenticationError, ConnectionFailedError, UsageError, ClusterError, TimeoutError) as error:
         if tasks:  # closed by a signal while it was starting

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..base.errors import UsageError
+from .errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from myscheduler.base.errors import UsageError
-from myscheduler.cli.preload import Preloads
+from myscheduler.base.preload import Preloads
 
 
 @pytest.fixture

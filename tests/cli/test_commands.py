@@ -1,0 +1,332 @@
+"""``myscheduler`` and ``myworker`` as users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from myscheduler.base.credentials import find_cluster, read_scheduler_file
+from myscheduler.cli import scheduler as scheduler_command
+from myscheduler.cli import worker as worker_command
+from myscheduler.client.api.client import Client
+
+
+class Command:
+    """One of our commands, running."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"myscheduler.cli.{module}", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read output until a line matches."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern!r} did not appear in:\n{''.join(self.lines)}")
+
+    def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
+        """Signal it, wait for its end; exit code and all output."""
+        if number is not None:
+            self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, "".join(self.lines) + rest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "home"
+    monkeypatch.setenv("MYSCHEDULER_HOME", str(path))
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    monkeypatch.delenv("MYSCHEDULER_CREDENTIALS_FILE", raising=False)
+    return path
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Command]]:
+    commands: list[Command] = []
+
+    def start(module: str, *arguments: str) -> Command:
+        commands.append(Command(module, *arguments))
+        return commands[-1]
+
+    yield start
+    for command in reversed(commands):
+        command.process.kill()
+        command.process.communicate()
+
+
+Start = Callable[..., Command]
+ADDRESS = r"Scheduler +(tcp://\S+)"
+
+
+def test_a_cluster_of_commands_by_address_alone(start: Start, home: Path) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C stops it")
+    worker = start("worker", address, "--nworkers", "2", "--nthreads", "1", "--name", "w", "--resources", "GPU=1")
+    assert worker.until("2 workers for")
+    (published,) = (home / "clusters").iterdir()
+    assert stat.S_IMODE(published.stat().st_mode) == 0o600
+    with Client(address) as client:
+        client.wait_for_workers(2, timeout=30)
+        assert client.submit(pow, 2, 10).result(timeout=30) == 1024
+        names = sorted(info["name"] for info in client.scheduler_info()["workers"].values())
+        assert names == ["w-0", "w-1"]
+    assert worker.end(signal.SIGTERM)[0] == 0
+    code, output = scheduler.end(signal.SIGINT)
+    assert (code, list((home / "clusters").iterdir())) == (0, [])
+    assert "Closing: SIGINT received" in output
+
+
+def test_a_worker_finds_the_only_scheduler(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    worker = start("worker")
+    assert worker.until("1 worker for (.*), each")[1] == address
+
+
+def test_the_scheduler_file_is_all_another_machine_needs(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cluster.json"
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    scheduler.until("Ctrl-C")
+    monkeypatch.setenv("MYSCHEDULER_HOME", str(tmp_path / "elsewhere"))
+    start("worker", "--scheduler-file", str(file), "--nthreads", "1")
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(1, timeout=30)
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+    first = read_scheduler_file(file)
+    scheduler.end(signal.SIGTERM)
+    again = start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    again.until("Ctrl-C")
+    assert read_scheduler_file(file).credentials == first.credentials
+    assert read_scheduler_file(file).address != first.address
+
+
+def test_a_worker_waits_for_the_file_and_for_the_scheduler(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.json"
+    worker = start("worker", "--scheduler-file", str(file), "--nthreads", "1")
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    scheduler.until("Ctrl-C")
+    worker.until("1 worker for")
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(1, timeout=30)
+        assert client.submit(len, "ab").result(timeout=30) == 2
+
+
+def test_credentials_made_beforehand(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "secret"
+    result = CliRunner().invoke(scheduler_command.main, ["--write-credentials", str(file)])
+    assert (result.exit_code, stat.S_IMODE(file.stat().st_mode)) == (0, 0o600)
+    assert "MYSCHEDULER_CREDENTIALS_FILE" in result.output
+    assert CliRunner().invoke(scheduler_command.main, ["--write-credentials", str(file)]).exit_code == 2
+    monkeypatch.setenv("MYSCHEDULER_CREDENTIALS_FILE", str(file))
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    assert find_cluster(address).credentials == read_scheduler_file(file).credentials
+    with Client(address) as client:
+        assert client.scheduler_info()["address"] == address
+
+
+def test_no_secret_in_argv_or_environment_of_any_process(start: Start, home: Path) -> None:
+    scheduler = start("scheduler", "--port", "0")
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--nthreads", "1")
+    worker.until("registered with")
+    (published,) = (home / "clusters").iterdir()
+    secrets = json.loads(published.read_text())["secrets"].values()
+    parents = {scheduler.process.pid, worker.process.pid}
+    children = [path for path in Path("/proc").glob("[0-9]*") if _parent(path) in parents]
+    assert len(children) == 2  # the worker and the dashboard
+    for path in [*children, *(Path(f"/proc/{pid}") for pid in parents)]:
+        seen = (path / "cmdline").read_text() + (path / "environ").read_text()
+        assert not [secret for secret in secrets if secret in seen]
+
+
+def _parent(path: Path) -> int:
+    try:
+        return int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def test_a_taken_port_is_one_line_and_code_4(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output = start("scheduler", "--port", str(port), "--no-dashboard").end()
+    assert code == 4
+    assert output.count("\n") == 1
+    assert output.startswith(f"Error: port {port} on 127.0.0.1 is taken by another process")
+    assert f"--port {port + 1}, or --port 0 for any free port" in output
+
+
+def test_a_taken_dashboard_port_moves_on_and_says_so(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        scheduler = start("scheduler", "--port", "0", "--dashboard-address", f":{port}")
+        line = scheduler.until("Dashboard +http://127.0.0.1:")[0]
+        assert f"port {port} is taken; the dashboard is on" in scheduler.lines[-1]
+        assert "?token=" in scheduler.lines[-1]
+    assert line
+
+
+@pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--dashboard-address", "0.0.0.0:0"]])
+def test_other_machines_are_refused_without_the_flag(arguments: list[str]) -> None:
+    result = CliRunner().invoke(scheduler_command.main, ["--port", "0", *arguments])
+    assert result.exit_code == 2
+    assert "If you trust this network, say so with --insecure-plaintext" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_other_machines_are_warned_about_at_each_start(start: Start) -> None:
+    arguments = ["--host", "0.0.0.0", "--insecure-plaintext", "--contact-host", "127.0.0.1", "--no-dashboard"]
+    scheduler = start("scheduler", "--port", "0", *arguments)
+    scheduler.until("WARNING: the scheduler can be reached from other machines")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("copy the credentials file there")
+    scheduler.until("Ctrl-C")
+    worker = start("worker", address, "--nthreads", "1")
+    worker.until("registered with")
+    with Client(address) as client:
+        assert client.submit(len, "abc").result(timeout=30) == 3
+
+
+def test_a_worker_without_scheduler_gives_up(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.json"
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+    scheduler.until("Ctrl-C")
+    scheduler.end(signal.SIGTERM)
+    code, output = start("worker", "--scheduler-file", str(file), "--death-timeout", "0.3 s").end()
+    assert code == 3
+    assert "cannot reach tcp://127.0.0.1:" in output
+
+
+def test_a_worker_with_other_credentials_is_refused(start: Start, tmp_path: Path) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    file = tmp_path / "other"
+    CliRunner().invoke(scheduler_command.main, ["--write-credentials", str(file)])
+    code, output = start("worker", address, "--scheduler-file", str(file), "--nthreads", "1").end()
+    assert code == 5
+    assert "the scheduler refused it" in output
+
+
+def test_a_restarted_scheduler_gets_its_workers_back(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.json"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    arguments = ["--port", port, "--no-dashboard", "--scheduler-file", str(file)]
+    scheduler = start("scheduler", *arguments)
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--scheduler-file", str(file), "--nthreads", "1")
+    worker.until("registered with")
+    scheduler.end(signal.SIGKILL)
+    start("scheduler", *arguments).until("Ctrl-C")
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(1, timeout=30)
+        assert client.submit(len, "abcd").result(timeout=30) == 4
+
+
+def test_shutdown_by_a_client_ends_both_with_0(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--nthreads", "1")
+    worker.until("registered with")
+    with Client(find_cluster().address) as client:
+        client.shutdown()
+    assert worker.end()[0] == 0
+    assert scheduler.end()[0] == 0
+
+
+def test_an_idle_scheduler_closes(start: Start) -> None:
+    began = time.monotonic()
+    code, output = start("scheduler", "--port", "0", "--no-dashboard", "--idle-timeout", "200 ms").end()
+    assert code == 0
+    assert "Closing: idle for 0.2 s" in output
+    assert time.monotonic() - began < 20
+
+
+def test_preload_and_pid_file(start: Start, tmp_path: Path) -> None:
+    preload = tmp_path / "shout.py"
+    preload.write_text(
+        "def setup(server): print('setup of', type(server).__name__, flush=True)\n"
+        "def teardown(server): print('teardown of', type(server).__name__, flush=True)\n"
+    )
+    pid = tmp_path / "pid"
+    arguments = ["--port", "0", "--no-dashboard", "--preload", str(preload), "--pid-file", str(pid)]
+    scheduler = start("scheduler", *arguments)
+    scheduler.until("setup of SchedulerServer")
+    scheduler.until("Ctrl-C")
+    assert int(pid.read_text()) == scheduler.process.pid
+    worker = start("worker", "--nthreads", "1", "--preload", str(preload))
+    worker.until("setup of Worker")
+    assert "teardown of Worker" in worker.end(signal.SIGTERM)[1]
+    assert "teardown of SchedulerServer" in scheduler.end(signal.SIGTERM)[1]
+    assert not pid.exists()
+
+
+def test_a_killed_parent_takes_its_workers_along(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--nthreads", "1")
+    worker.until("registered with")
+    os.kill(worker.process.pid, signal.SIGKILL)
+    with Client(address) as client:
+        deadline = time.monotonic() + 20
+        while client.scheduler_info()["workers"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--nworkers", "0"], "--nworkers '0': give a number above 0, or auto"),
+        (["--death-timeout", "0"], "--death-timeout '0': give a time above 0"),
+        (["--resources", "GPU"], "resource 'GPU': write NAME=AMOUNT"),
+        (["--memory-limit", "much"], "'much' is not a size"),
+    ],
+)
+def test_worker_options_that_make_no_sense(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(worker_command.main, arguments)
+    assert (result.exit_code, text in result.output) == (2, True), result.output
+
+
+def test_a_worker_without_any_scheduler_says_what_to_do() -> None:
+    result = CliRunner().invoke(worker_command.main, [])
+    assert result.exit_code == 3
+    assert "start one with `myscheduler`" in result.output
+
+
+@pytest.mark.parametrize("command", [scheduler_command.main, worker_command.main])
+def test_help_teaches(command: object) -> None:
+    result = CliRunner().invoke(command, ["--help"])  # type: ignore[arg-type]
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert "Exit codes:" in result.output
+    assert "--insecure-plaintext" in result.output
