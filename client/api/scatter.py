@@ -16,7 +16,7 @@ from ...protocol.messages import PUT_DATA, Row
 from ...protocol.pickling import dumps
 from ..records import Record
 from .futures import Future, make_futures
-from .session import Session
+from .session import NoWorkersError, Session
 from .submitting import Submitter, make_option, name_of
 
 _BYTES_PER_REQUEST: Final = 64 * MIB
@@ -80,26 +80,40 @@ async def scatter(
     timeout: float,
 ) -> list[Future[Any]]:
     """Place the items on workers; returns a future for each, in order. On the session's loop."""
-    async with asyncio.timeout(timeout):
-        made: dict[Key, Future[Any]] = {}
-        fresh: dict[Key, Item] = {}
-        for item in items:
-            with session.lock:
-                record = session.machine.find(item.key)
-            if record is not None:
-                made[item.key] = make_futures(session, (record,))[0]
-            else:
-                fresh[item.key] = item
-        places = await _place(session, list(fresh.values()), workers, broadcast) if direct is not False else []
-        stored = await _store(session, places)
-        for future in await _announce(session, places, stored):
-            made[future.key] = future
-        for item in fresh.values():
-            if item.key not in made:
-                # No worker took it from us directly: let it travel through the scheduler, as a task's argument.
-                option = make_option(workers=workers)
-                made[item.key] = submitter.submit(identity, (item.value,), {}, item.key, False, option)
-        return [made[item.key] for item in items]
+    try:
+        async with asyncio.timeout(timeout):
+            return await _scatter(session, submitter, items, workers, broadcast, direct)
+    except TimeoutError:
+        raise TimeoutError(f"no worker took the data within {timeout:g} s; see client.nthreads()") from None
+
+
+async def _scatter(
+    session: Session,
+    submitter: Submitter,
+    items: Sequence[Item],
+    workers: tuple[str, ...] | None,
+    broadcast: bool,
+    direct: bool | None,
+) -> list[Future[Any]]:
+    made: dict[Key, Future[Any]] = {}
+    fresh: dict[Key, Item] = {}
+    for item in items:
+        with session.lock:
+            record = session.machine.find(item.key)
+        if record is not None:
+            made[item.key] = make_futures(session, (record,))[0]
+        else:
+            fresh[item.key] = item
+    places = await _place(session, list(fresh.values()), workers, broadcast) if direct is not False else []
+    stored = await _store(session, places)
+    for future in await _announce(session, places, stored):
+        made[future.key] = future
+    for item in fresh.values():
+        if item.key not in made:
+            # No worker took it from us directly: let it travel through the scheduler, as a task's argument.
+            option = make_option(workers=workers)
+            made[item.key] = submitter.submit(identity, (item.value,), {}, item.key, False, option)
+    return [made[item.key] for item in items]
 
 
 async def _place(session: Session, items: list[Item], workers: tuple[str, ...] | None, broadcast: bool) -> list[_Place]:
@@ -108,8 +122,9 @@ async def _place(session: Session, items: list[Item], workers: tuple[str, ...] |
     for start in range(0, len(items), ROWS_PER_MESSAGE_MAX):
         group = items[start : start + ROWS_PER_MESSAGE_MAX]
         keys = tuple(item.key for item in group)
-        rows = await session.call("place", len(group), workers, broadcast, keys)
-        if not all(holders for _, holders in rows):
+        try:
+            rows = await session.call("place", len(group), workers, broadcast, keys)
+        except NoWorkersError:
             await session.call("wait_for_workers", 1)
             rows = await session.call("place", len(group), workers, broadcast, keys)
         places += [_Place(item, attempt, holders) for item, (attempt, holders) in zip(group, rows, strict=True)]

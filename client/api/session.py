@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger("myscheduler.client")
 
+
+class NoWorkersError(ClusterError):
+    """There is no worker that may do this, yet."""
+
+
 #: What the scheduler's refusals are raised as; the text comes along. Names of our own errors are understood as well.
 _CODES: Final[dict[str, type[MySchedulerError]]] = {
     "usage": UsageError,
@@ -43,6 +48,7 @@ _CODES: Final[dict[str, type[MySchedulerError]]] = {
     "closed": ClosedError,
     "lost": errors.LostDataError,
     "cancelled": errors.CancelledError,
+    "no-workers": NoWorkersError,
 }
 
 

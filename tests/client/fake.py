@@ -43,6 +43,7 @@ class FakeCluster:
         self.refuse: dict[str, tuple[str, str]] = {}  # method -> code and text
         self.answers: dict[str, Any] = {}
         self.links: list[Link] = []
+        self.data_links: list[Link] = []
         self.attempt = 0
         self.listeners: list[Listener] = []
 
@@ -51,7 +52,7 @@ class FakeCluster:
             "inproc://", credentials=None, incarnation=self.incarnation, own_role=m.Role.SCHEDULER, accept=self.accept
         )
         self.worker = await listen(
-            "inproc://", credentials=None, incarnation="b" * 16, own_role=m.Role.WORKER, accept=lambda link: _Data(self)
+            "inproc://", credentials=None, incarnation="b" * 16, own_role=m.Role.WORKER, accept=self.accept_data
         )
         self.listeners = [self.scheduler, self.worker]
         return self
@@ -69,6 +70,10 @@ class FakeCluster:
     def accept(self, link: Link) -> FakeCluster:
         self.links.append(link)
         return self
+
+    def accept_data(self, link: Link) -> _Data:
+        self.data_links.append(link)
+        return _Data(self)
 
     def on_closed(self, link: Link, reason: str) -> None:
         self.links.remove(link)

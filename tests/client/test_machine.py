@@ -414,7 +414,9 @@ def test_check_finds_damage(damage: Any, text: str) -> None:
 
 # ---- whatever happens -----------------------------------------------------------------------------------------------
 
-ACTS = st.tuples(st.sampled_from(["submit", "want", "drop", "flush", "retry", "cancel", "news", "reply"]), st.integers(0, 3))
+ACTS = st.tuples(
+    st.sampled_from(["submit", "want", "drop", "flush", "retry", "cancel", "news", "reply"]), st.integers(0, 3)
+)
 
 
 @settings(max_examples=200, deadline=None)
