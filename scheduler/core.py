@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..base.errors import ClusterError, LostDataError
+from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
@@ -264,7 +264,7 @@ class Core(Tables):
             self.loose.append(ts)
             self.arrived.append(ts)
 
-    def own_failure(self, key: Key, kind: type[ClusterError], text: str) -> Failure:
+    def own_failure(self, key: Key, kind: type[MySchedulerError], text: str) -> Failure:
         """A failure whose author is the scheduler: no pickled exception, only its class name and text."""
         return Failure(key, b"", f"{kind.__name__}: {text}", "")
 

@@ -63,7 +63,9 @@ def _explain_queued(core: Core, ts: TaskState) -> str:
             f"{requirement.describe()}."
         )
     queue = requirement.queue if ts.worker is None else ts.worker.local
-    ahead = sum(1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket))
+    ahead = sum(
+        1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket)
+    )
     where = f"in the queue of worker {ts.worker.name}" if ts.worker is not None else "in the common queue"
     busy = "" if any(requirement.fits_now(ws) for ws in admitted) else " The resources it needs are all in use."
     return f"{ts.key!r} is ready to run; {ahead} tasks are before it {where}.{busy}"

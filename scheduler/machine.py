@@ -38,7 +38,6 @@ from ..protocol.messages import (
     WANT,
     WELCOME,
     Message,
-    Role,
     in_slices,
 )
 from . import outcomes, submission

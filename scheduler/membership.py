@@ -223,5 +223,3 @@ class Membership:
         for ws in core.workers.values():
             self.stop(ws, "restart", "restart asked for by a client")
         self.await_workers(client, request, count)
-
-

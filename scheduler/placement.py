@@ -58,9 +58,7 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
         fitting = [ws for ws in admitted if not ws.memory_limit or total <= ws.memory_limit]
         if not fitting:
             _fail_for_memory(core, ts, total)
-        return min(
-            (ws for ws in fitting if not ws.retiring), key=lambda ws: backlog(ws, core.now), default=None
-        )
+        return min((ws for ws in fitting if not ws.retiring), key=lambda ws: backlog(ws, core.now), default=None)
     return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + backlog(ws, core.now))
 
 
@@ -281,5 +279,3 @@ def unbind(core: Core, ws: WorkerState) -> None:
     core.roomy.pop(ws, None)
     for ts in ws.local.drain():
         core.requeue(ts)
-
-

@@ -294,7 +294,9 @@ class ClientState(Peer):
         self.wants: dict[TaskState, None] = {}
         self.functions: dict[bytes, None] = {}
         self.arriving: dict[int, Arriving] = {}  # by request
-        self.placing: dict[int, tuple[Key, tuple[str, ...]]] = {}  # attempts given out for scattered data, not PLACED yet
+        self.placing: dict[
+            int, tuple[Key, tuple[str, ...]]
+        ] = {}  # attempts given out for scattered data, not PLACED yet
         self.only = (self,)
 
 

@@ -201,9 +201,7 @@ class Simulation:
         executed = self.executed + sum(worker.executed for worker in self.workers.values())
         if not self.deaths and executed > tasks:
             raise SimulationError(f"{executed} runs of {tasks} tasks although nothing went wrong")
-        return Report(
-            self.seed, tasks, executed, self.deaths, self.world.steps, self.world.now, self.scheduler.trace
-        )
+        return Report(self.seed, tasks, executed, self.deaths, self.world.steps, self.world.now, self.scheduler.trace)
 
     def _settled(self) -> bool:
         return all(client.expected and not client.open_keys() for client in self.clients.values())

@@ -88,7 +88,9 @@ class SimWorker:
             elif isinstance(instruction, e.Fetch):
                 self._fetch(instruction)
             elif isinstance(instruction, e.Serve):
-                rows = tuple((key, str(self.store[key][1]).encode()) for key, _ in instruction.rows if key in self.store)
+                rows = tuple(
+                    (key, str(self.store[key][1]).encode()) for key, _ in instruction.rows if key in self.store
+                )
                 missing = tuple((key, e.NOT_HELD) for key, _ in instruction.rows if key not in self.store)
                 outgoing.append((m.DATA, instruction.request, rows, missing))
             elif isinstance(instruction, e.Cancel):

@@ -106,7 +106,9 @@ def test_arguments_that_cannot_be_pickled_are_named(client: Client) -> None:
 
 
 def test_results_that_cannot_be_pickled_are_named(client: Client) -> None:
-    with pytest.raises(SerializationError, match="the result of task 'lock.*' cannot be pickled|a _thread.lock, cannot"):
+    with pytest.raises(
+        SerializationError, match="the result of task 'lock.*' cannot be pickled|a _thread.lock, cannot"
+    ):
         client.submit(lambda: threading.Lock(), key="lock-1").result()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from myscheduler.protocol import messages as m
 from myscheduler.scheduler.events import PeerJoined, Received, Send
 from myscheduler.scheduler.machine import SchedulerMachine
@@ -16,7 +18,7 @@ def _machine() -> SchedulerMachine:
     return machine
 
 
-def _submit(machine: SchedulerMachine, rows: list[tuple[object, ...]]) -> None:
+def _submit(machine: SchedulerMachine, rows: Sequence[tuple[object, ...]]) -> None:
     last = len(rows) - 1
     for start in range(0, len(rows), 512):
         part = tuple(rows[start : start + 512])

@@ -6,7 +6,17 @@ import pytest
 
 from myscheduler.base.errors import InternalError
 from myscheduler.scheduler.queues import Requirement
-from myscheduler.scheduler.state import FORGOTTEN, MEMORY, MOVES, PREFIXES_MAX, RELEASED, Prefix, Status, Tables, TaskState
+from myscheduler.scheduler.state import (
+    FORGOTTEN,
+    MEMORY,
+    MOVES,
+    PREFIXES_MAX,
+    RELEASED,
+    Prefix,
+    Status,
+    Tables,
+    TaskState,
+)
 
 
 def _task(tables: Tables, key: str, deps: tuple[TaskState, ...] = ()) -> TaskState:
