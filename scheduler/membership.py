@@ -74,11 +74,11 @@ class Membership:
         theirs = info.get("versions") or {}
         for what in ("myscheduler", "python"):
             if theirs.get(what) != self.versions[what]:
-                return (
-                    "version",
+                text = (
                     f"this {role} runs {what} {theirs.get(what)}, the scheduler {what} {self.versions[what]}; "
-                    "pickled functions do not survive that. Use the same versions everywhere.",
+                    "pickled functions do not survive that. Use the same versions everywhere."
                 )
+                return ("version", text)
         if role is Role.WORKER and any(ws.name == info["name"] for ws in self.core.workers.values()):
             return ("name", f"a worker named {info['name']!r} is connected already; choose another --name")
         return None
