@@ -234,15 +234,16 @@ class Lifetime:
 
     def shutdown(self) -> Any:
         """Stop the scheduler and all workers, for everybody, and close this client."""
-        return self._do(self._shutdown())
+        if self.asynchronous:
+            return self._shutdown()
+        with suppress(ClosedError):
+            self.session.run(self.session.call("shutdown"))
+        return self.close()
 
     async def _shutdown(self) -> None:
         with suppress(ClosedError):  # gone before it could answer: that is what was asked for
             await self.session.call("shutdown")
-        if self.asynchronous:
-            await self._close()
-        else:
-            await self._close_session()
+        await self._close()
 
     def _do(self, coro: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
         """Run a coroutine: block for a blocking client, hand it on for an asynchronous one."""

@@ -41,7 +41,7 @@ class FakeCluster:
         self.errors: dict[Any, Any] = {}
         self.wants: dict[Any, dict[Link, None]] = {}
         self.refuse: dict[str, tuple[str, str]] = {}  # method -> code and text
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"scheduler_info": {"workers": ()}}
         self.links: list[Link] = []
         self.data_links: list[Link] = []
         self.attempt = 0
