@@ -272,8 +272,9 @@ def dumps_function(func: Callable[..., Any]) -> tuple[bytes, Payload]:
     func_id = _digest(payload)
     kept = by_reference or snapshot is not None
     if kept and (type(payload) is bytes or payload.nbytes <= _FUNCTION_BYTES_CACHED_MAX):  # type: ignore[union-attr]
-        while len(_functions) >= _FUNCTIONS_CACHED_MAX:
-            _functions.pop(next(iter(_functions)), None)
+        if len(_functions) >= _FUNCTIONS_CACHED_MAX:
+            for oldest in list(_functions)[: 1 - _FUNCTIONS_CACHED_MAX]:  # a copy: other threads may be here as well
+                _functions.pop(oldest, None)
         _functions[id(func)] = _Cached(func, snapshot, func_id, payload)
     return func_id, payload
 
