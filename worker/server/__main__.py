@@ -63,7 +63,6 @@ def main() -> None:
     except (MySchedulerError, OSError, ValueError, TypeError, KeyError) as error:
         print(f"worker: wrong configuration: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE)
-    sys.setswitchinterval(0.005)  # EXPERIMENT
     gc.freeze()  # what was imported stays; the collector need not look at it
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
     code = asyncio.run(_run(worker, preloads, config.get("lifeline_fd")))
