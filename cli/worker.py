@@ -8,13 +8,12 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from ..base.credentials import Credentials, SchedulerFile, find_cluster, read_scheduler_file
-from ..base.errors import ConnectionFailedError, UsageError
+from ..base.errors import UsageError
 from ..base.system import cpu_count
 from ..base.units import format_bytes, parse_seconds
 from ..deploy import exits
@@ -215,14 +214,9 @@ def find_scheduler(address: str | None, scheduler_file: str | None, timeout: flo
     if scheduler_file is None:
         return find_cluster(address)
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            found = read_scheduler_file(scheduler_file)
-            break
-        except ConnectionFailedError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(FILE_CHECK_S)
+    while not os.path.lexists(scheduler_file) and time.monotonic() < deadline:
+        time.sleep(FILE_CHECK_S)
+    found = read_scheduler_file(scheduler_file)
     if not (address or found.address):
         raise UsageError(f"{scheduler_file} names no address; give it: myworker ADDRESS --scheduler-file ...")
     return SchedulerFile(address or found.address, found.credentials, found.dashboard)

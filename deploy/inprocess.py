@@ -100,7 +100,9 @@ class InprocessBackend:
         except BaseException:
             del self._workers[name]
             raise
-        self._minders[name] = asyncio.get_running_loop().create_task(self._mind(name, worker), name=f"mind worker {name}")
+        self._minders[name] = asyncio.get_running_loop().create_task(
+            self._mind(name, worker), name=f"mind worker {name}"
+        )
 
     async def _mind(self, name: str, worker: Worker) -> None:
         """Start a worker again when the scheduler wants it restarted; forget it when it has ended otherwise."""

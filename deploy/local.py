@@ -18,7 +18,7 @@ from ..base.errors import ClosedError, UsageError
 from ..base.units import format_bytes, parse_seconds
 from ..client.api.loop import LoopThread
 from .process import refuse_inside_spawned_import
-from .sizing import size
+from .sizing import check_whole, size
 from .sockets import is_loopback, parse_dashboard_address
 from .spec import Spec
 
@@ -203,8 +203,7 @@ class LocalCluster:
         UsageError
             ``n`` is negative.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise UsageError(f"scale({n!r}): the number of workers is a whole number, at least 0")
+        check_whole("n", n, 0)
         return self._sync(self._backend.scale(n))
 
     def wait_for_workers(self, n_workers: int, timeout: float | str | None = None) -> Any:

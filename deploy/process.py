@@ -80,16 +80,16 @@ def describe_exit(code: int) -> str:
     if code >= 0:
         return f"exited with code {code}"
     try:
-        name = signal.Signals(-code).name
+        number = signal.Signals(-code)
     except ValueError:
-        name = f"signal {-code}"
+        return f"was killed by signal {-code}"
     hint = {
         signal.SIGKILL: " (if nobody sent it: by the kernel, out of memory)",
         signal.SIGSEGV: " (a crash in compiled code)",
         signal.SIGBUS: " (a crash in compiled code, or no room in a mapped file)",
         signal.SIGABRT: " (a crash in compiled code)",
-    }.get(-code, "")
-    return f"was killed by {name}{hint}"
+    }.get(number, "")
+    return f"was killed by {number.name}{hint}"
 
 
 class ChildProcess:
@@ -285,9 +285,14 @@ async def _ended(pid: int) -> None:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     descriptor = os.pidfd_open(pid)
-    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+    loop.add_reader(descriptor, _set, ended)
     try:
         await ended
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _set(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

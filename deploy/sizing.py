@@ -72,9 +72,10 @@ def size(
     >>> size(2, 3, "1 GiB", processes=True)
     Sizing(workers=2, threads=3, memory_limit=1073741824)
     """
-    for name, value, least in (("n_workers", n_workers, 0), ("threads_per_worker", threads_per_worker, 1)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise UsageError(f"{name}={value!r}: it must be a whole number, at least {least}")
+    if n_workers is not None:
+        check_whole("n_workers", n_workers, 0)
+    if threads_per_worker is not None:
+        check_whole("threads_per_worker", threads_per_worker, 1)
     cores = cpu_count()
     if n_workers is None and threads_per_worker is None:
         n_workers, threads_per_worker = split_cores(cores) if processes else (1, cores)
@@ -85,6 +86,12 @@ def size(
         threads_per_worker = max(1, math.ceil(cores / n_workers)) if n_workers else 1
     assert threads_per_worker is not None
     return Sizing(n_workers, threads_per_worker, _memory(memory_limit, threads_per_worker, cores))
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """UsageError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name}={value!r}: it must be a whole number, at least {least}")
 
 
 def _memory(limit: int | float | str | None, threads: int, cores: int) -> int:

@@ -75,6 +75,14 @@ def start() -> Iterator[Callable[..., Command]]:
         command.process.communicate()
 
 
+def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
 Start = Callable[..., Command]
 ADDRESS = r"Scheduler +(tcp://\S+)"
 
@@ -297,10 +305,7 @@ def test_a_killed_parent_takes_its_workers_along(start: Start) -> None:
     worker.until("registered with")
     os.kill(worker.process.pid, signal.SIGKILL)
     with Client(address) as client:
-        deadline = time.monotonic() + 20
-        while client.scheduler_info()["workers"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not client.scheduler_info()["workers"])
 
 
 @pytest.mark.parametrize(

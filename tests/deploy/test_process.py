@@ -193,7 +193,7 @@ class TestSpawnedImport:
     def test_silent_elsewhere(self) -> None:
         import multiprocessing.process  # noqa: F401
 
-        refuse_inside_spawned_import("LocalCluster()")
+        assert refuse_inside_spawned_import("LocalCluster()") is None  # type: ignore[func-returns-value]
 
     def test_an_unguarded_script_imported_by_multiprocessing_is_told_so(self, tmp_path: Path) -> None:
         script = tmp_path / "unguarded.py"
