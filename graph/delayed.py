@@ -111,6 +111,9 @@ class Delayed(Operators, TaskRef, Generic[T_co]):
             )
         return iter([self[position] for position in range(self._length)])
 
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(f"what {self!r} contains is not known yet; use delayed(operator.contains)({self!r}, ...)")
+
     def __len__(self) -> int:
         if self._length is None:
             raise TypeError(f"{self!r} has no length yet; say delayed(func, nout=n), or use delayed(len)(...)")

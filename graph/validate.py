@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ..base.errors import GraphError
 from ..base.keys import Key, validate_key
-from .task import Graph, Task
+from .task import Graph, Task, dependents
 from .tokenize import tokenize
 
 _SHOWN = 20
@@ -66,14 +66,11 @@ def check_wanted(graph: Mapping[Key, Task], keys: Iterable[Any]) -> None:
 
 
 def _is_acyclic(graph: Mapping[Key, Task]) -> bool:
-    missing = {key: sum(1 for d in task.dependencies if d in graph) for key, task in graph.items()}
-    users: dict[Key, list[Key]] = {}
-    for key, task in graph.items():
-        for dependency in task.dependencies:
-            users.setdefault(dependency, []).append(key)
+    users = dependents(graph)
+    missing = {key: sum([dependency in graph for dependency in task.dependencies]) for key, task in graph.items()}
     ready = [key for key, count in missing.items() if not count]
     for key in ready:
-        for user in users.get(key, ()):
+        for user in users[key]:
             missing[user] -= 1
             if not missing[user]:
                 ready.append(user)

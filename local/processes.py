@@ -108,6 +108,8 @@ class ProcessPool:
 
     def work(self, run: Run) -> None:
         """Run a graph."""
+        if self._closed:
+            raise ClosedError("the pool of processes has been closed")
         Team(run, self._threads, self._limit, lambda ranks: self._execute(run, ranks), lambda: self._batch).work()
 
     def _execute(self, run: Run, ranks: list[int]) -> list[Any]:
@@ -228,8 +230,10 @@ class Child:
                 how += ", as the system does when memory runs out"
         else:
             how = f"ended with exit code {code}"
-        others = f" or one of {len(keys) - 1} tasks run together with it" if len(keys) > 1 else ""
-        return f"worker process {self.pid} {how} while it ran task {keys[0]!r}{others}; their results are lost"
+        if len(keys) == 1:
+            return f"worker process {self.pid} {how} while it ran task {keys[0]!r}; its result is lost"
+        tasks = f"one of {len(keys)} tasks, {keys[0]!r} to {keys[-1]!r}"
+        return f"worker process {self.pid} {how} while it ran {tasks}; their results are lost"
 
     def _end(self) -> int:
         """Wait for the process, with force if it does not end by itself, and close the pipes; returns its exit code."""

@@ -42,14 +42,19 @@ def pack(run: Run, ranks: list[int], known: Container[bytes]) -> Request:
     """
     functions: dict[bytes, Payload] = {}
     rows: list[Row] = []
+    packed: dict[int, bytes] = {}
     for rank in ranks:
         key, task = run.keys[rank], run.tasks[rank]
-        func_id, function = dumps_function(task.func)
-        if func_id not in known:
-            functions[func_id] = function
+        func_id = packed.get(id(task.func))
+        if func_id is None:
+            func_id, function = dumps_function(task.func)
+            packed[id(task.func)] = func_id
+            if func_id not in known:
+                functions[func_id] = function
         call, refs = dumps_call(str(key), task.args, task.kwargs)
+        declared = frozenset(task.dependencies)
         for ref in refs:
-            if ref not in task.dependencies:
+            if ref not in declared:
                 raise UsageError(
                     f"task {key!r} holds a reference to {ref!r} inside an object of another class; pass it as an argument, or "
                     "in a list, tuple, set, dict or dataclass, so that it is found before the task runs"
