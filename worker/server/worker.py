@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -143,14 +144,13 @@ class Worker:
         self.incarnation = IdSource().incarnation()
         #: where others fetch data; known after ``start``
         self.address = ""
-        #: for other parts to keep what belongs to this worker, such as the client that its tasks share
-        self.extras: dict[str, Any] = {}
         #: why it ended, for people; known when it has
         self.exit_text = ""
         self._host = host
         self._port = port
         self._local_directory = local_directory
         self._temporary: str | None = None
+        self._temporary_lock = Lock()
         timeout = parse_seconds(death_timeout)
         self._connect_timeout = CONNECT_TIMEOUT_S if timeout is None else timeout
         self._at_close: list[Callable[[], Awaitable[None] | None]] = []
@@ -303,9 +303,10 @@ class Worker:
     @property
     def local_directory(self) -> str:
         """A temporary directory of this worker's own, made when first asked for, removed when the worker closes."""
-        if self._temporary is None:
-            self._temporary = tempfile.mkdtemp(prefix="myscheduler-worker-", dir=self._local_directory)
-        return self._temporary
+        with self._temporary_lock:  # tasks of several threads may ask at once
+            if self._temporary is None:
+                self._temporary = tempfile.mkdtemp(prefix="myscheduler-worker-", dir=self._local_directory)
+            return self._temporary
 
     @property
     def executing(self) -> int:
