@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 3.0
 #: How long an unreachable worker is not tried again.
 UNREACHABLE_S: Final = 60.0
+#: A worker that sends nothing for so long while it owes us an answer is given up: it may be stopped or cut off, and the
+#: scheduler will know before TCP does.
+STALLED_S: Final = 15.0
 #: Open links at most; the longest unused one is closed.
 LINKS_MAX: Final = 128
 
@@ -91,9 +94,23 @@ class DataLinks:
         peer.open[request] = future
         try:
             peer.link.send((op, request, rows))
-            return await future
+            return await self._answer(peer, peer.link, future)
         finally:
             peer.open.pop(request, None)
+
+    async def _answer(self, peer: _Peer, link: Link, future: asyncio.Future[Message]) -> Message:
+        """Wait for an answer as long as something comes in."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        while True:
+            silent_since = max(asked, link.last_read)
+            await asyncio.wait((future,), timeout=silent_since + STALLED_S - loop.time())
+            if future.done():
+                return future.result()
+            if loop.time() - max(asked, link.last_read) >= STALLED_S:
+                self._unreachable[peer.address] = loop.time() + UNREACHABLE_S
+                link.close("stalled")
+                raise ConnectionFailedError(f"worker {peer.address} sent nothing for {STALLED_S:g} s")
 
     def close(self, reason: str) -> None:
         """Close all links."""

@@ -24,7 +24,7 @@ from .session import Session
 from .submitting import Submitter
 
 #: How long ``repr`` may wait for fresh numbers.
-_REPR_TIMEOUT_S = 1.0
+_REFRESH_TIMEOUT_S = 1.0
 
 
 class Lifetime:
@@ -139,7 +139,10 @@ class Lifetime:
     @property
     def dashboard_link(self) -> str | None:
         """Where to look at the cluster with a browser, or None."""
-        return None if self._target is None else self._target.dashboard
+        if self._target is not None and self._target.dashboard:
+            return self._target.dashboard
+        self._refresh()
+        return self._scheduler_info.get("dashboard") or None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -148,8 +151,9 @@ class Lifetime:
 
     @property
     def futures(self) -> Mapping[Key, Record]:
-        """The keys of which there are futures, and what is known of them."""
-        return self.session.machine.records
+        """The keys of which there are futures now, and what is known of them."""
+        with self.session.lock:
+            return dict(self.session.machine.records)
 
     @property
     def submitter(self) -> Submitter:
@@ -181,14 +185,18 @@ class Lifetime:
     def __repr__(self) -> str:
         if self.status != "running":
             return f"<Client: {self.scheduler_address or 'no scheduler'!r} {self.status}>"
-        if not self.asynchronous and not LoopThread.shared().is_current:
-            with suppress(ClusterError, TimeoutError):  # older numbers will do
-                self._scheduler_info = self.session.run(self.session.call("scheduler_info"), _REPR_TIMEOUT_S)
+        self._refresh()
         workers = self._scheduler_info.get("workers", ())
         threads = sum(worker["nthreads"] for worker in workers)
         memory = sum(worker["memory_limit"] for worker in workers)
         text = f"<Client: {self.scheduler_address!r} processes={len(workers)} threads={threads}"
         return f"{text}, memory={format_bytes(memory)}>" if memory else f"{text}>"
+
+    def _refresh(self) -> None:
+        """Ask the scheduler about itself, if that can be done here and now; older numbers will do."""
+        if self.status == "running" and not self.asynchronous and not LoopThread.shared().is_current:
+            with suppress(ClusterError, TimeoutError):
+                self._scheduler_info = self.session.run(self.session.call("scheduler_info"), _REFRESH_TIMEOUT_S)
 
     # ---- end --------------------------------------------------------------------------------------------------------
 

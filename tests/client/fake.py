@@ -32,6 +32,7 @@ class FakeCluster:
         self.held = False
         self.inline = True
         self.reachable = True
+        self.stalled = False  # the worker answers nothing
         self.received: list[Any] = []
         self.data_requests: list[Any] = []
         self.functions: dict[bytes, Any] = {}
@@ -213,6 +214,8 @@ class _Data:
         values = self.cluster.values
         for op, request, rows in frame.messages:
             self.cluster.data_requests.append((op, rows))
+            if self.cluster.stalled:
+                continue
             if op == m.GET_DATA:
                 found = tuple((key, dumps(values[key])) for key, _ in rows if key in values)
                 missing = tuple((key, "not here") for key, _ in rows if key not in values)

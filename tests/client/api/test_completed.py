@@ -112,7 +112,7 @@ def test_two_threads_share_the_futures(client: Client, cluster: FakeCluster) -> 
 
 def test_only_futures(client: Client) -> None:
     with pytest.raises(UsageError, match="as_completed takes futures, not int 1"):
-        as_completed([1])  # type: ignore[list-item]
+        as_completed([1])  # type: ignore[arg-type]
 
 
 async def test_a_blocking_clients_futures_in_any_loop(client: Client) -> None:

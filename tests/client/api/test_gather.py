@@ -78,6 +78,21 @@ def test_a_worker_that_hangs_up_does_not_matter(client: Client, cluster: FakeClu
     assert len(cluster.ops(m.FETCH)) <= 1
 
 
+def test_a_worker_that_stalls_is_given_up(
+    client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myscheduler.client.api.datalinks.STALLED_S", 0.02)
+    cluster.inline = False
+    cluster.stalled = True
+    assert client.gather(client.map(inc, [1, 2])) == [2, 3]
+    assert len(cluster.ops(m.FETCH)) == 1
+    assert not client.session.run(_is_reachable(client, cluster))
+
+
+async def _is_reachable(client: Client, cluster: FakeCluster) -> bool:
+    return client.session.data.is_reachable(cluster.worker.address)
+
+
 def test_errors_are_raised_as_soon_as_they_are_known(client: Client, cluster: FakeCluster) -> None:
     good, bad, more = client.map(inc, [1, "x", 2])
     with pytest.raises(TypeError):
