@@ -59,9 +59,7 @@ or '500 MB'
     """
     number = _parse(size, _BYTES)
     if number is None or number < 0 or not math.isfinite(number):
-        raise UsageError(
-            f"{size!r} is not a size: write bytes as a number, or with a unit such as '2 GiB' or '500 MB'"
-        )
+        raise UsageError(f"{size!r} is not a size: write bytes as a number, or with a unit such as '2 GiB' or '500 MB'")
     return int(number)
 
 

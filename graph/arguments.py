@@ -25,7 +25,9 @@ _SEQUENCES: Final = (list, tuple, set, frozenset)
 _DICT: Final[dict[Any, Any]] = {}
 #: Views and iterators that could neither be pickled nor looked into, but whose meaning is a list.
 _VIEWS: Final = (_DICT.keys(), _DICT.values(), _DICT.items())
-_LISTABLE: Final = frozenset({type(view) for view in _VIEWS} | {type(iter(items)) for items in (*_VIEWS, [0], (0,), {0})})
+_LISTABLE: Final = frozenset(
+    {type(view) for view in _VIEWS} | {type(iter(items)) for items in (*_VIEWS, [0], (0,), {0})}
+)
 
 
 def find_refs(args: Iterable[Any], kwargs: Mapping[str, Any] | None = None) -> dict[Key, TaskRef]:
@@ -141,9 +143,7 @@ def bind(
         else:
             new.append(substitute(arg, values, kind))
     if kwargs:
-        kwargs = {
-            name: arg if type(arg) in ATOMS else substitute(arg, values, kind) for name, arg in kwargs.items()
-        }
+        kwargs = {name: arg if type(arg) in ATOMS else substitute(arg, values, kind) for name, arg in kwargs.items()}
     return tuple(new), kwargs
 
 
@@ -270,7 +270,9 @@ def readable_again(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple
     kinds = set(map(type, args))
     kinds.update(map(type, kwargs.values()))
     if types.GeneratorType in kinds:
-        raise UsageError("a generator can be read only once, so it cannot be an argument of a task; pass list(...) of it")
+        raise UsageError(
+            "a generator can be read only once, so it cannot be an argument of a task; pass list(...) of it"
+        )
     if not kinds.isdisjoint(_LISTABLE):
         args = tuple([list(arg) if type(arg) in _LISTABLE else arg for arg in args])
         kwargs = {name: list(arg) if type(arg) in _LISTABLE else arg for name, arg in kwargs.items()}

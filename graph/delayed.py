@@ -279,11 +279,21 @@ _set_future = cast(Any, vars(DelayedFuture)["future"]).__set__
 
 @overload
 def delayed(  # type: ignore[overload-overlap]  # a Delayed is callable as well
-    obj: Delayed[T], *, name: str | None = None, pure: bool | None = None, nout: int | None = None, traverse: bool = True
+    obj: Delayed[T],
+    *,
+    name: str | None = None,
+    pure: bool | None = None,
+    nout: int | None = None,
+    traverse: bool = True,
 ) -> Delayed[T]: ...
 @overload
 def delayed(
-    obj: Callable[..., T], *, name: str | None = None, pure: bool | None = None, nout: int | None = None, traverse: bool = True
+    obj: Callable[..., T],
+    *,
+    name: str | None = None,
+    pure: bool | None = None,
+    nout: int | None = None,
+    traverse: bool = True,
 ) -> DelayedFunction[T]: ...
 @overload
 def delayed(

@@ -153,7 +153,12 @@ def _links(graph: Mapping[Key, Task], keep: frozenset[Key]) -> dict[Key, Key]:
         if len(task.dependencies) == 1:
             (dependency,) = task.dependencies
             inner = graph.get(dependency)
-            if inner is not None and users[dependency] == 1 and dependency not in keep and inner.options == task.options:
+            if (
+                inner is not None
+                and users[dependency] == 1
+                and dependency not in keep
+                and inner.options == task.options
+            ):
                 before[key] = dependency
     return before
 

@@ -46,13 +46,14 @@ def register(name: str, loader: Callable[[], Scheduler]) -> None:
     Parameters
     ----------
     name : str
-        Not case sensitive. A name registered again means the new scheduler.
+        Not case sensitive. A name registered again, with another loader, means the new scheduler.
     loader : callable
         Makes the scheduler; a place for late imports.
     """
     with _lock:
-        _loaders[name.lower()] = loader
-        _loaded.pop(name.lower(), None)
+        if _loaders.get(name.lower()) is not loader:
+            _loaders[name.lower()] = loader
+            _loaded.pop(name.lower(), None)
 
 
 def register_type(kind: type, adapt: Callable[[Any], Scheduler]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_calls_made_inside_have_the_options() -> None:
         ({"priority": -1.5}, TaskOptions(priority=-1.5)),
     ],
 )
-def test_options_as_users_write_them(options: dict[str, object], made: TaskOptions) -> None:
+def test_options_as_users_write_them(options: dict[str, Any], made: TaskOptions) -> None:
     assert make_options(**options) == made
 
 

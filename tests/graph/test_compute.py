@@ -93,7 +93,12 @@ def test_chains_are_fused_unless_told_not_to() -> None:
 
 def test_persist_on_one_machine_holds_values() -> None:
     calls: list[int] = []
-    x = delayed(lambda n: calls.append(n) or n)(5)
+
+    def note(n: int) -> int:
+        calls.append(n)
+        return n
+
+    x = delayed(note)(5)
     (kept,) = persist([x], scheduler="sync")
     assert kept[0].key == x.key
     assert compute(kept[0] + 1, kept, scheduler="sync") == (6, [5])

@@ -117,9 +117,10 @@ def test_nout() -> None:
     assert len(pair) == 2
     assert [value(part) for part in pair] == [3, 1]
     assert list(delayed(tuple, nout=0)()) == []
+    bad: Any
     for bad in (-1, 1.5, True, "2"):
         with pytest.raises(UsageError, match="is not a number of items"):
-            delayed(inc, nout=bad)  # type: ignore[call-overload]
+            delayed(inc, nout=bad)
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from myscheduler.base.errors import GraphError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.delayed import delayed
 from myscheduler.graph.optimize import PREVIOUS, Chain, cull, fuse_linear
-from myscheduler.graph.task import Task, TaskOptions
+from myscheduler.graph.task import Graph, Task, TaskOptions
 
 
 def T(func: Any, *args: Any, **kwargs: Any) -> Task:
@@ -22,14 +22,14 @@ def R(key: str) -> TaskRef:
 
 
 def test_cull() -> None:
-    graph = {"a": T(int), "b": T(abs, R("a")), "c": T(int), "d": T(abs, R("elsewhere"))}
+    graph: Graph = {"a": T(int), "b": T(abs, R("a")), "c": T(int), "d": T(abs, R("elsewhere"))}
     assert list(cull(graph, ["b", "d"])) == ["b", "a", "d"]
     with pytest.raises(GraphError, match="'x' is wanted but not in the graph"):
         cull(graph, ["x"])
 
 
 def test_chains_become_one_task() -> None:
-    graph = {"a": T(abs, -1), "b": T(operator.add, R("a"), 10), "c": T(str, R("b"))}
+    graph: Graph = {"a": T(abs, -1), "b": T(operator.add, R("a"), 10), "c": T(str, R("b"))}
     fused = fuse_linear(graph, ["c"])
     assert list(fused) == ["c"]
     assert fused["c"].func(*fused["c"].args) == "11"
@@ -37,7 +37,7 @@ def test_chains_become_one_task() -> None:
 
 
 def test_a_chain_begins_with_the_inputs_of_its_first_task() -> None:
-    graph = {"x": T(int), "y": T(int), "a": T(operator.add, R("x"), R("y")), "b": T(operator.neg, R("a"))}
+    graph: Graph = {"x": T(int), "y": T(int), "a": T(operator.add, R("x"), R("y")), "b": T(operator.neg, R("a"))}
     fused = fuse_linear(graph, ["b"])
     assert list(fused) == ["x", "y", "b"]
     assert fused["b"].dependencies == ("x", "y")
@@ -65,7 +65,7 @@ def test_what_is_no_chain_stays(graph: dict[Any, Task]) -> None:
 
 
 def test_wanted_keys_stay() -> None:
-    graph = {"a": T(int), "b": T(abs, R("a")), "c": T(abs, R("b"))}
+    graph: Graph = {"a": T(int), "b": T(abs, R("a")), "c": T(abs, R("b"))}
     fused = fuse_linear(graph, ["b", "c"])
     assert list(fused) == ["b", "c"]
     assert fused["c"].dependencies == ("b",)
@@ -73,13 +73,13 @@ def test_wanted_keys_stay() -> None:
 
 def test_equal_options_are_kept() -> None:
     options = TaskOptions(retries=1)
-    graph = {"a": Task(int, options=options), "b": Task(abs, (R("a"),), options=TaskOptions(retries=1))}
+    graph: Graph = {"a": Task(int, options=options), "b": Task(abs, (R("a"),), options=TaskOptions(retries=1))}
     assert fuse_linear(graph)["b"].options == options
 
 
 def test_equal_chains_share_their_functions() -> None:
     nodes = [delayed(str)(delayed(abs)(i)) for i in range(3)]
-    graph = {key: task for node in nodes for key, task in node.graph.items()}
+    graph: Graph = {key: task for node in nodes for key, task in node.graph.items()}
     fused = fuse_linear(graph, [node.key for node in nodes])
     assert len({id(task.func) for task in fused.values()}) == 1
     assert {task.func.__name__ for task in fused.values()} == {"str"}

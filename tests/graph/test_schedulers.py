@@ -38,6 +38,8 @@ def test_names_are_loaded_once_and_know_no_case() -> None:
     assert resolve("fake") is resolve("FAKE") is made[0]
     assert len(made) == 1
     register("fake", load)
+    assert resolve("fake") is made[0]
+    register("fake", lambda: load())
     assert resolve("fake") is made[1]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 from myscheduler.base.refs import TaskRef
-from myscheduler.graph.task import Task, TaskOptions, dependents, identity
+from myscheduler.graph.task import Graph, Task, TaskOptions, dependents, identity
 
 
 def test_dependencies_are_looked_up() -> None:
@@ -24,7 +24,11 @@ def test_repr_names_the_function() -> None:
 
 
 def test_dependents() -> None:
-    graph = {"x": Task(int), "y": Task(abs, (TaskRef("x"),)), "z": Task(max, (TaskRef("x"), TaskRef("elsewhere")))}
+    graph: Graph = {
+        "x": Task(int),
+        "y": Task(abs, (TaskRef("x"),)),
+        "z": Task(max, (TaskRef("x"), TaskRef("elsewhere"))),
+    }
     assert dependents(graph) == {"x": ["y", "z"], "y": [], "z": []}
 
 

@@ -168,7 +168,9 @@ def test_tokens_are_the_same_in_other_processes() -> None:
     )
     command = [sys.executable, "-c", code]
     tokens = {
-        subprocess.run(command, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True, timeout=50).stdout
+        subprocess.run(
+            command, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True, timeout=50
+        ).stdout
         for seed in ("1", "2")
     }
     assert len(tokens) == 1

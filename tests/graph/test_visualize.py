@@ -10,7 +10,7 @@ import pytest
 from myscheduler.base.errors import UsageError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.delayed import delayed
-from myscheduler.graph.task import Task, identity
+from myscheduler.graph.task import Graph, Task, identity
 from myscheduler.graph.visualize import to_dot, visualize
 
 
@@ -26,7 +26,7 @@ def fake_graphviz(pipe: Any) -> types.ModuleType:
 
 
 def test_to_dot() -> None:
-    graph = {("x", 0): Task(identity, (1,)), "inc-1": Task(abs, (TaskRef(("x", 0)), TaskRef("elsewhere-7")))}
+    graph: Graph = {("x", 0): Task(identity, (1,)), "inc-1": Task(abs, (TaskRef(("x", 0)), TaskRef("elsewhere-7")))}
     assert to_dot(graph).splitlines() == [
         "digraph {",
         "  rankdir=BT;",
@@ -55,7 +55,8 @@ def test_text_is_written_without_graphviz(tmp_path: Path) -> None:
 def test_the_graph_as_it_would_run(tmp_path: Path) -> None:
     x = delayed(abs)(delayed(abs)(-1))
     texts = [
-        Path(x.visualize(str(tmp_path / "graph.dot"), optimize_graph=optimize)).read_text() for optimize in (False, True)
+        Path(x.visualize(str(tmp_path / "graph.dot"), optimize_graph=optimize)).read_text()
+        for optimize in (False, True)
     ]
     assert [text.count("label") for text in texts] == [2, 1]
 

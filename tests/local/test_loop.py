@@ -24,7 +24,7 @@ def R(key: Any) -> TaskRef:
 
 
 def test_results_are_dropped_when_nobody_needs_them() -> None:
-    graph = {"a": T(int), "b": T(abs, R("a")), "c": T(max, R("a"), R("b")), "unneeded": T(int)}
+    graph: Graph = {"a": T(int), "b": T(abs, R("a")), "c": T(max, R("a"), R("b")), "unneeded": T(int)}
     run = Run(graph, ["c", "b"])
     alive = []
     while run.ready:
@@ -38,7 +38,8 @@ def test_results_are_dropped_when_nobody_needs_them() -> None:
 
 
 def test_ready_tasks_come_in_the_static_order() -> None:
-    graph: Graph = {"sum": T(sum, [R(number) for number in range(5)])} | {number: T(int) for number in range(5)}
+    graph: Graph = {"sum": T(sum, [R(number) for number in range(5)])}
+    graph.update({number: T(int) for number in range(5)})
     run = Run(graph, ["sum"])
     assert [run.keys[run.take()] for _ in range(5)] == [0, 1, 2, 3, 4]
     assert run.ready == []
@@ -52,7 +53,9 @@ def test_values_may_hold_references() -> None:
 
 def test_futures_are_refused() -> None:
     node = delayed(abs)([Future("f")])
-    with pytest.raises(UsageError, match=r"the Future 'f', whose value lives on a cluster; run it there \(scheduler=client\)"):
+    with pytest.raises(
+        UsageError, match=r"the Future 'f', whose value lives on a cluster; run it there \(scheduler=client\)"
+    ):
         Run(node.graph, [node.key])
 
 

@@ -41,8 +41,14 @@ def test_processes_end_with_the_call() -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"process \d+ was killed by signal 9 \(SIGKILL\), as the system does"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"was killed by signal 11 \(SIGSEGV\) while it ran task 'fatal'"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            r"process \d+ was killed by signal 9 \(SIGKILL\), as the system does",
+        ),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGSEGV),
+            r"was killed by signal 11 \(SIGSEGV\) while it ran task 'fatal'",
+        ),
         (lambda: os._exit(3), r"process \d+ ended with exit code 3 while it ran task 'fatal'; its result is lost"),
     ],
 )

@@ -37,13 +37,13 @@ def test_functions_are_sent_once() -> None:
 
 
 def test_inputs_go_along() -> None:
-    graph = {"a": Task(abs, (-1,)), "b": Task(max, ([TaskRef("a"), 0],)), "c": Task(Holder, (TaskRef("b"),))}
+    graph: Graph = {"a": Task(abs, (-1,)), "b": Task(max, ([TaskRef("a"), 0],)), "c": Task(Holder, (TaskRef("b"),))}
     (result,) = run_all(graph, ["c"])
     assert result.held == 1
 
 
 def test_a_reference_that_is_no_dependency_is_refused() -> None:
-    graph = {"a": Task(int), "b": Task(str, (Holder(TaskRef("a")), TaskRef("x")), {}, ())}
+    graph: Graph = {"a": Task(int), "b": Task(str, (Holder(TaskRef("a")), TaskRef("x")), {}, ())}
     with pytest.raises(UsageError, match="task 'b' holds a reference to 'a' inside an object of another class"):
         run_all(graph, ["a", "b"])
 

@@ -200,5 +200,7 @@ def test_all_agree_with_plain_evaluation(
     wanted = [number % len(drawn) for number in wanted]
     expected = [values[number] for number in wanted]
     for name in NAMES:
-        (result,) = compute([nodes[number] for number in wanted], scheduler=all_schedulers[name], optimize_graph=optimize)
+        (result,) = compute(
+            [nodes[number] for number in wanted], scheduler=all_schedulers[name], optimize_graph=optimize
+        )
         assert result == expected, name
