@@ -155,13 +155,20 @@ def pid_file(path: str | None) -> Iterator[None]:
 
 
 def on_stop_signals(stop: Callable[[str], None]) -> None:
-    """Call ``stop`` with a reason at the first SIGINT or SIGTERM; the second one ends the process as it would others."""
+    """Call ``stop`` with a reason at the first SIGINT or SIGTERM; a later one ends the process as it would others.
+
+    Later means after a second: terminals and process managers may deliver one wish twice.
+    """
     loop = asyncio.get_running_loop()
+    first: list[float] = []
 
     def handle(number: signal.Signals) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-        stop(f"{number.name} received")
+        if not first:
+            first.append(loop.time())
+            stop(f"{number.name} received")
+        elif loop.time() > first[0] + 1.0:
+            loop.remove_signal_handler(number)
+            os.kill(os.getpid(), number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, handle, number)

@@ -134,7 +134,7 @@ def main(
     insecure_plaintext: bool,
     log_level: str,
 ) -> None:
-    r"""Start a scheduler, the center of a cluster.
+    """Start a scheduler, the center of a cluster.
 
     Workers and clients of the same user on this machine find it by its address alone, because its credentials are
     published in ~/.myscheduler. For another machine, copy one file there.
@@ -147,7 +147,7 @@ def main(
     \b
       myscheduler --host 10.0.0.5 --insecure-plaintext --scheduler-file cluster.json
       scp cluster.json node7: && ssh node7 myworker --scheduler-file cluster.json
-    """
+    """  # noqa: D301  # click wants the character \b itself
     with exit_codes():
         if write_credentials is not None:
             _write_credentials(write_credentials)

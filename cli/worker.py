@@ -115,7 +115,7 @@ def main(
     insecure_plaintext: bool,
     log_level: str,
 ) -> None:
-    r"""Start workers for the scheduler at ADDRESS.
+    """Start workers for the scheduler at ADDRESS.
 
     Without ADDRESS and --scheduler-file: for the scheduler that you started last on this machine. A worker process that
     dies is replaced.
@@ -126,7 +126,7 @@ def main(
       myworker tcp://127.0.0.1:8786 --nworkers auto   processes and threads that suit this machine
       myworker --scheduler-file cluster.json          for a scheduler on another machine
       myworker --nthreads 1 --resources GPU=1 --memory-limit '8 GiB'
-    """
+    """  # noqa: D301  # click wants the character \b itself
     with exit_codes():
         timeout = parse_seconds(death_timeout)
         if timeout is None or timeout <= 0:

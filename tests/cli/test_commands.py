@@ -306,6 +306,7 @@ def test_a_killed_parent_takes_its_workers_along(start: Start) -> None:
     os.kill(worker.process.pid, signal.SIGKILL)
     with Client(address) as client:
         until(lambda: not client.scheduler_info()["workers"])
+        assert client.nthreads() == {}
 
 
 @pytest.mark.parametrize(
@@ -332,6 +333,6 @@ def test_a_worker_without_any_scheduler_says_what_to_do() -> None:
 def test_help_teaches(command: object) -> None:
     result = CliRunner().invoke(command, ["--help"])  # type: ignore[arg-type]
     assert result.exit_code == 0
-    assert "Examples:" in result.output
+    assert "\nExamples:\n" in result.output.replace("  ", "")
     assert "Exit codes:" in result.output
     assert "--insecure-plaintext" in result.output
