@@ -12,7 +12,7 @@ from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
-from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, RECALL, Message, Row
+from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, Message, Row
 from .placement import choose_queue
 from .queues import Requirement
 from .state import (
@@ -183,10 +183,9 @@ class Core(Tables):
         del (ws.assigned if slot else ws.long_running)[ts]
         ws.abandoned[ts.attempt] = Abandoned(ts.estimate, ts.requirement, slot)
         ws.abandoned_slots += slot
-        if ts.attempt in ws.recalled:
-            del ws.recalled[ts.attempt]
-        else:
-            self.row(ws, RECALL, (ts.key, ts.attempt))
+        ws.recalled.pop(ts.attempt, None)
+        # Not RECALL: that leaves alone what has started, and a coroutine can be stopped.
+        self.row(ws, FREE, (ts.key, ts.attempt))
         ts.worker = None
 
     def unassign(self, ts: TaskState) -> WorkerState:

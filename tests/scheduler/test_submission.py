@@ -120,7 +120,7 @@ def test_the_result_of_a_cancelled_run_is_refused_and_its_slot_freed() -> None:
     cluster.submit({"x": ()})
     runs = cluster.runs("w0")
     cluster.say("c", (m.CANCEL, 5, ("x",), False, "changed my mind"))
-    assert cluster.rows("w0", m.RECALL) == [("x", runs["x"])]
+    assert cluster.rows("w0", m.FREE) == [("x", runs["x"])]
     cluster.submit({"y": ()})
     assert cluster.core.workers["w0"].sent >= 1
     cluster.finish("w0", runs)
