@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,7 +39,19 @@ def _current_worker() -> WorkerContext | None:
     context = _contexts.get(worker)
     if context is None:
         context = _contexts[worker] = WorkerContext(worker.scheduler_address, worker.credentials)
+        worker.at_close(_closer(context))
     return context
+
+
+def _closer(context: WorkerContext) -> Callable[[], Awaitable[None] | None]:
+    """Closes the client that tasks of a worker have opened, if any, when the worker closes."""
+
+    def close() -> Awaitable[None] | None:
+        client = context.cache.get("client")
+        # In a thread: the client may live on this very loop, and its close waits for that.
+        return None if client is None else asyncio.to_thread(client.close)
+
+    return close
 
 
 @contextmanager

@@ -28,8 +28,14 @@ WORKER_MODULE: Final = "myscheduler.worker.server"
 GRACE_S: Final = 3.0
 #: Seconds they get before that to close because the scheduler says so.
 PATIENCE_S: Final = 1.0
-#: Numeric libraries start a thread per core in every worker unless told otherwise; workers are parallel already.
-WORKER_ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+#: Defaults for variables the user has not set. Numeric libraries start a thread per core in every worker unless told
+#: otherwise; workers are parallel already. And tasks that sort by ``hash(text)`` must agree across workers.
+WORKER_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
 
 
 class ProcessBackend:
@@ -208,8 +214,11 @@ class ProcessBackend:
             ends.append(self._scheduler.stop(GRACE_S, patience=patience))
         if self._dashboard is not None:
             ends.append(self._dashboard.stop())
-        await asyncio.gather(*ends)
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
         self._keepers.clear()
+        for outcome in outcomes:  # all have been ended as far as possible before anything is said
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _shut_down(self) -> bool:
         """Have the scheduler tell workers and clients that this is on purpose; whether it was there to do so."""
