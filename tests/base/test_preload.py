@@ -24,7 +24,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_setup_in_order_and_teardown_in_reverse(write) -> None:
-    plain = write("first_preload.py", "def setup(server): server.append('+1')\ndef teardown(server): server.append('-1')")
+    plain = write(
+        "first_preload.py", "def setup(server): server.append('+1')\ndef teardown(server): server.append('-1')"
+    )
     write(
         "second_preload.py",
         "async def setup(server): server.append('+2')\nasync def teardown(server): server.append('-2')",
