@@ -98,6 +98,11 @@ class Worker:
                 self.sent_rate = max(counters[2] - before[2], 0.0) / elapsed
             self.counters = counters
 
+    @property
+    def label(self) -> str:
+        """What to call it where it is not clear from the place that a worker is meant."""
+        return f"worker {self.name}" if self.name.isdigit() else self.name
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the past."""
         return {
@@ -226,7 +231,7 @@ class Model:
         if self._counted is not None and now > self._counted[0]:
             current = (finished - self._counted[1]) / (now - self._counted[0])
             self.rate += _SMOOTHING * (current - self.rate)
-            if self.rate < 0.05:
+            if not current and self.rate < 1:
                 self.rate = 0.0
         self._counted = (now, finished)
         workers = self.workers.values()
@@ -263,6 +268,7 @@ class Model:
                 "total": total,
                 "done": counts["memory"] + counts["released"],
                 "failed": counts["erred"],
+                "failed_runs": max(self.stream.failed, counts["erred"]),
                 "running": sum(worker.executing for worker in workers),
                 "pending": counts["assigned"] + counts["queued"] + counts["waiting"],
             },
@@ -293,7 +299,12 @@ class Model:
         ]
         view["workers_hidden"] = max(len(self.workers) - WORKERS_SHOWN, 0)
         view["workers"] = [
-            {**row, "cpu_history": list(worker.cpu_history), "memory_history": list(worker.memory_history)}
+            {
+                **row,
+                "label": worker.label,
+                "cpu_history": list(worker.cpu_history),
+                "memory_history": list(worker.memory_history),
+            }
             for row, worker in zip(view["workers"][:WORKERS_SHOWN], self.workers.values(), strict=False)
         ]
         stream = self.stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Dashboard(BokehTornado):
                 (r"/status/?", StatusHandler),
                 (r"/api/v1/overview", OverviewHandler),
                 (r"/assets/(.+)", StaticFileHandler, {"path": str(_STATIC / "assets")}),
-                (rf"/bokeh/({_BOKEH_SCRIPT})", StaticFileHandler, {"path": str(bokeh_settings.bokehjs_path())}),
+                (rf"/bokeh/({re.escape(_BOKEH_SCRIPT)})", StaticFileHandler, {"path": str(bokeh_settings.bokehjs_path())}),
             ],
             secret_key=access.auth.derive_secret("bokeh sessions"),
             sign_sessions=True,

@@ -37,6 +37,8 @@ UNACKNOWLEDGED_MAX: Final = 3
 FAILED_SHARE: Final = 50
 #: Lanes up to which the axis says which worker they belong to.
 LABELS_MAX: Final = 40
+#: The picture is divided into at least so many lanes.
+LANES_MIN: Final = 7
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _INK: Final = "#67748a"
 _GRID: Final = "#edf0f4"
@@ -162,15 +164,16 @@ class StatusPage:
 
     def _arrange(self, lanes: list[Lane]) -> None:
         """Fit the vertical axis to the lanes, and name the workers beside the middle of theirs."""
-        count = max(len(lanes), 1)
-        self.stream.y_range.update(start=count - 0.5, end=-0.5)
+        # Few lanes stay in the middle instead of growing as tall as walls.
+        margin = max(LANES_MIN - len(lanes), 0) / 2
+        self.stream.y_range.update(start=len(lanes) - 0.5 + margin, end=-0.5 - margin)
         spans: dict[str, list[int]] = {}
         for lane in lanes:
             spans.setdefault(lane.worker, []).append(lane.position)
         shown = spans if len(spans) <= LABELS_MAX else {}
         workers = self._model.workers
         labels = {
-            (positions[0] + positions[-1]) / 2: _clip(workers[worker].name if worker in workers else "(gone)")
+            (positions[0] + positions[-1]) / 2: _clip(workers[worker].label if worker in workers else "(gone)")
             for worker, positions in shown.items()
         }
         axis = self.stream.yaxis[0]
@@ -189,7 +192,7 @@ class StatusPage:
 
 def _lane_name(lane: Lane, workers: dict[str, Any]) -> str:
     worker = workers.get(lane.worker)
-    name = worker.name if worker is not None else "a worker that has left"
+    name = worker.label if worker is not None else "a worker that has left"
     return f"{name}, thread {lane.thread}" if lane.thread < 10_000 else str(name)
 
 

@@ -24,9 +24,9 @@
     set("pending", tasks.pending > tasks.running ? `${Format.count(tasks.pending - tasks.running)} waiting` : "none waiting");
     set("done", Format.count(tasks.done));
     set("total", tasks.total ? `of ${Format.count(tasks.total)}` : "\u00a0");
-    set("failed", Format.count(tasks.failed));
-    set("failed-note", tasks.failed ? "raised an error" : "no errors");
-    find("failed").classList.toggle("bad", tasks.failed > 0);
+    set("failed", Format.count(tasks.failed_runs));
+    set("failed-note", tasks.failed_runs ? "runs raised an error" : "no errors");
+    find("failed").classList.toggle("bad", tasks.failed_runs > 0);
     set("cpu", `${Math.round(totals.cpu_percent)} %`);
     Dom.width(find("cpu-bar"), totals.cpu_percent / 100);
     set("memory", Format.bytes(totals.memory_bytes));
@@ -122,7 +122,7 @@
     const used = limit ? row.memory_bytes / limit : 0;
     const status = row.status || "unknown";
     const quiet = row.last_seen_s > 5 ? `, last heard of ${Format.seconds(row.last_seen_s)} ago` : "";
-    Dom.text(get("strong"), row.name);
+    Dom.text(get("strong"), row.label);
     Dom.text(get(".worker small"), `${row.address || row.host}${status === "running" ? "" : ` · ${status}`}${quiet}`);
     get(".worker").title = `${row.name}: ${status}, process ${row.pid} on ${row.host}, ${row.threads} threads`;
     get(".dot").className = `dot ${status === "running" && !quiet ? "good" : "warn"}`;
