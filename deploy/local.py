@@ -104,8 +104,7 @@ class LocalCluster:
     Examples
     --------
     >>> from myscheduler import Client
-    >>> with LocalCluster(n_workers=2, dashboard_address=None) as cluster:  # doctest: +SKIP
-    ...     client = cluster.get_client()
+    >>> with LocalCluster(n_workers=1, dashboard_address=None) as cluster, Client(cluster) as client:
     ...     client.submit(pow, 2, 10).result()
     1024
     """
@@ -202,12 +201,27 @@ class LocalCluster:
         ------
         UsageError
             ``n`` is negative.
+
+        Examples
+        --------
+        >>> with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        ...     cluster.scale(3)
+        ...     cluster.wait_for_workers(3, timeout="30 s")
+        ...     len(cluster.workers)
+        3
         """
         check_whole("n", n, 0)
         return self._sync(self._backend.scale(n))
 
     def wait_for_workers(self, n_workers: int, timeout: float | str | None = None) -> Any:
         """Wait until at least ``n_workers`` have registered.
+
+        Parameters
+        ----------
+        n_workers : int
+            How many.
+        timeout : float or str, optional
+            Seconds, or text such as ``"2 min"``.
 
         Raises
         ------
@@ -217,7 +231,13 @@ class LocalCluster:
         return self._sync(self._wait_for_workers(n_workers, parse_seconds(timeout)))
 
     def get_client(self) -> Any:
-        """A ``Client`` of this cluster; closing it does not close the cluster."""
+        """A ``Client`` of this cluster; closing it does not close the cluster.
+
+        Returns
+        -------
+        Client
+            Connected, unless the cluster is asynchronous: then to be awaited.
+        """
         from ..client.api.client import Client
 
         return Client(self, asynchronous=self.asynchronous)

@@ -37,6 +37,9 @@ def annotate(**options: Any) -> Iterator[None]:
 
     Examples
     --------
+    >>> from myscheduler import delayed
+    >>> with annotate(retries=3):
+    ...     page = delayed(open)("page.html")        # tried up to four times, whenever it is computed
     >>> with annotate(priority=10, resources={"GPU": 1}):
     ...     current_options()
     TaskOptions(priority=10, retries=0, workers=None, allow_other_workers=False, resources=(('GPU', 1.0),))

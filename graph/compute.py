@@ -55,6 +55,10 @@ def compute(
 
     Examples
     --------
+    >>> from myscheduler import delayed
+    >>> x = delayed(abs)(-1)
+    >>> compute([x, x + 1], {"sum": x + x}, scheduler="synchronous")
+    ([1, 2], {'sum': 2})
     >>> compute(1, [2])
     (1, [2])
     """
@@ -87,6 +91,18 @@ def persist(
     -------
     tuple
         ``collections``, with each ``Delayed`` replaced by one that stands for the kept result.
+
+    Raises
+    ------
+    UsageError
+        As for ``compute``.
+
+    Examples
+    --------
+    >>> from myscheduler import delayed
+    >>> (base,) = persist(delayed(pow)(2, 10))
+    >>> (base + 1).compute()
+    1025
     """
     nodes = _find_delayed(collections, traverse)
     if not nodes:

@@ -40,6 +40,13 @@ class Delayed(Operators, TaskRef, Generic[T_co]):
     changed: those would need the value. ``compute`` gets that.
 
     Made by ``delayed``.
+
+    Examples
+    --------
+    >>> text = delayed("a,b,c")
+    >>> parts = text.upper().split(",")
+    >>> (parts[0] + "!").compute(scheduler="synchronous")
+    'A!'
     """
 
     __slots__ = ("_length", "_parents", "_task")
@@ -68,20 +75,58 @@ class Delayed(Operators, TaskRef, Generic[T_co]):
         return collect([self])
 
     def compute(self, scheduler: Any = None, *, optimize_graph: bool = True, **options: Any) -> T_co:
-        """Run what is needed and return the value; see ``myscheduler.compute``."""
+        """Run what is needed and return the value.
+
+        Parameters
+        ----------
+        scheduler, optimize_graph, **options
+            As for ``myscheduler.compute``.
+
+        Returns
+        -------
+        object
+            The value.
+
+        Raises
+        ------
+        Exception
+            Whatever the first task that fails raises.
+        """
         from .compute import compute
 
         return cast(T_co, compute(self, scheduler=scheduler, optimize_graph=optimize_graph, **options)[0])
 
     def persist(self, scheduler: Any = None, *, optimize_graph: bool = True, **options: Any) -> Delayed[T_co]:
-        """Start running and keep the result where it is made; see ``myscheduler.persist``."""
+        """Start running and keep the result where it is made.
+
+        Parameters
+        ----------
+        scheduler, optimize_graph, **options
+            As for ``myscheduler.compute``.
+
+        Returns
+        -------
+        Delayed
+            Stands for the kept result.
+        """
         from .compute import persist
 
         (kept,) = persist(self, scheduler=scheduler, optimize_graph=optimize_graph, **options)
         return cast("Delayed[T_co]", kept)
 
     def visualize(self, filename: str = "graph.svg", format: str | None = None, *, optimize_graph: bool = False) -> str:
-        """Draw the graph; see ``myscheduler.visualize``."""
+        """Draw the graph.
+
+        Parameters
+        ----------
+        filename, format, optimize_graph
+            As for ``myscheduler.visualize``.
+
+        Returns
+        -------
+        str
+            The name of the file.
+        """
         from .visualize import visualize
 
         return visualize(self, filename=filename, format=format, optimize_graph=optimize_graph)

@@ -48,6 +48,13 @@ def visualize(
     ------
     UsageError
         There is nothing to draw, or graphviz is not installed.
+
+    Examples
+    --------
+    >>> from myscheduler import delayed
+    >>> total = delayed(sum)([delayed(abs)(-1), delayed(abs)(-2)])
+    >>> visualize(total, filename="graph.dot")
+    'graph.dot'
     """
     nodes = {key: ref for key, ref in find_refs(collections).items() if isinstance(ref, Delayed)}
     if not nodes:

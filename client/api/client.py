@@ -64,7 +64,7 @@ class Client(Questions):
 
     Examples
     --------
-    >>> with Client(n_workers=2) as client:                      # doctest: +SKIP
+    >>> with Client(n_workers=1, processes=False, dashboard_address=None) as client:
     ...     client.gather(client.map(abs, [-1, -2]))
     [1, 2]
     """
@@ -94,7 +94,23 @@ class Client(Questions):
 
     @classmethod
     def current(cls) -> Client:
-        """The client that is meant here; see ``get_client``."""
+        """The client that is meant here; see ``get_client``.
+
+        Returns
+        -------
+        Client
+            Connected.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+
+        Examples
+        --------
+        >>> Client.current() is client
+        True
+        """
         return defaults.get_client()
 
     # ---- calls ------------------------------------------------------------------------------------------------------
@@ -149,6 +165,12 @@ class Client(Questions):
             The function or an argument cannot be pickled.
         UsageError
             An option makes no sense.
+
+        Examples
+        --------
+        >>> x = client.submit(pow, 2, 10)
+        >>> client.submit(sum, [x, x]).result()
+        2048
         """
         option = make_option(workers, allow_other_workers, resources, retries, priority)
         return self.submitter.submit(func, args, kwargs, key, pure, option)
@@ -188,6 +210,16 @@ class Client(Questions):
         -------
         list of Future
             One per call, in order.
+
+        Raises
+        ------
+        SerializationError, UsageError
+            As for ``submit``; or there are no iterables, or not one key per call.
+
+        Examples
+        --------
+        >>> client.gather(client.map(pow, [2, 3, 4], [10, 2, 1]))
+        [1024, 9, 4]
         """
         option = make_option(workers, allow_other_workers, resources, retries, priority)
         return self.submitter.map(func, iterables, kwargs, key, pure, option, batch_size)
@@ -222,7 +254,23 @@ class Client(Questions):
         Returns
         -------
         Future or list
-            A list when ``collections`` is one.
+            A list when ``collections`` is one. With ``sync``, values; an awaitable of them when the client is asynchronous.
+
+        Raises
+        ------
+        GraphError
+            A key names two different tasks.
+        SerializationError
+            A function or an argument cannot be pickled.
+
+        Examples
+        --------
+        >>> from myscheduler import delayed
+        >>> total = delayed(sum)([delayed(abs)(-1), delayed(abs)(-2)])
+        >>> client.compute(total).result()
+        3
+        >>> client.compute([total, total + 1], sync=True)
+        [3, 4]
         """
         single = not isinstance(collections, (list, tuple, set, frozenset))
         items = [collections] if single else list(collections)
@@ -250,6 +298,13 @@ class Client(Questions):
         -------
         object
             Like ``collections``, with each ``Delayed`` standing for the kept result.
+
+        Examples
+        --------
+        >>> from myscheduler import delayed
+        >>> base = client.persist(delayed(pow)(2, 10))     # runs now, once
+        >>> (base + 1).compute(), (base + 2).compute()
+        (1025, 1026)
         """
         single = not isinstance(collections, (list, tuple, set, frozenset))
         kept = graph_compute.persist(
@@ -275,9 +330,19 @@ class Client(Questions):
         **options
             As for ``compute``.
 
+        Returns
+        -------
+        object
+            Values, or futures, in the shape of ``keys``.
+
+        Raises
+        ------
+        GraphError
+            The graph has a cycle, or names a key that is not in it.
+
         Examples
         --------
-        >>> client.get({"x": (abs, -1), "y": (max, "x", 2)}, ["x", "y"])    # doctest: +SKIP
+        >>> client.get({"x": (abs, -1), "y": (max, "x", 2)}, ["x", "y"])
         [1, 2]
         """
         futures = self.scheduler.graphs.submit(from_plain(dsk), list(flatten(keys)), **options)
@@ -301,7 +366,20 @@ class Client(Questions):
         Returns
         -------
         object
-            The results.
+            The results; an awaitable of them when the client is asynchronous.
+
+        Raises
+        ------
+        Exception
+            Whatever the first task that failed raised.
+        CancelledError, LostDataError
+            A task was cancelled, or its result is gone and cannot be made again.
+
+        Examples
+        --------
+        >>> x, broken = client.submit(abs, -1), client.submit(abs, None)
+        >>> client.gather({"x": x, "both": [x, broken]}, errors="skip")
+        {'x': 1, 'both': [1]}
         """
         session = self.session
         if self.asynchronous:
@@ -339,7 +417,20 @@ class Client(Questions):
         Returns
         -------
         list, tuple, set, dict or Future
-            Futures in the shape of ``data``.
+            Futures in the shape of ``data``; an awaitable of them when the client is asynchronous.
+
+        Raises
+        ------
+        TimeoutError
+            There was no worker in time.
+        SerializationError
+            A value cannot be pickled.
+
+        Examples
+        --------
+        >>> [table] = client.scatter([list(range(1000))])
+        >>> client.submit(max, table).result()
+        999
         """
         seconds = parse_seconds(timeout) or _SCATTER_TIMEOUT_S
         if isinstance(data, Future) or Nested(data).futures:
@@ -368,6 +459,14 @@ class Client(Questions):
             Part of the CancelledError that those see who wait.
         force : bool
             Cancel even what other clients want, too.
+
+        Examples
+        --------
+        >>> import time
+        >>> future = client.submit(time.sleep, 0.1)
+        >>> client.cancel(future, reason="not needed any more")
+        >>> future.status
+        'cancelled'
         """
         records = [future.record for future in Nested(futures).futures]
         text = reason or f"by client {self.session.incarnation}"
@@ -381,6 +480,18 @@ class Client(Questions):
         ----------
         futures : Future, or nested containers of those
             What to retry; those that have not failed are left alone.
+
+        Examples
+        --------
+        >>> import os
+        >>> size = client.submit(os.path.getsize, "report.txt")
+        >>> size.exception()
+        FileNotFoundError(2, 'No such file or directory')
+        >>> with open("report.txt", "w") as file:
+        ...     _ = file.write("all is well")
+        >>> _ = client.retry(size)
+        >>> size.result()
+        11
         """
         records = [future.record for future in Nested(futures).futures]
         ask = self.session.ask

@@ -36,8 +36,11 @@ class as_completed(Generic[T]):  # noqa: N801 (named as in concurrent.futures)
 
     Examples
     --------
-    >>> for future, result in as_completed(client.map(inc, range(3)), with_results=True):  # doctest: +SKIP
+    >>> sorted(future.result() for future in as_completed(client.map(abs, [-1, -2, -3])))
+    [1, 2, 3]
+    >>> for future, result in as_completed([client.submit(pow, 2, 10)], with_results=True):
     ...     print(result)
+    1024
     """
 
     def __init__(
@@ -62,11 +65,28 @@ class as_completed(Generic[T]):  # noqa: N801 (named as in concurrent.futures)
     # ---- filling ----------------------------------------------------------------------------------------------------
 
     def add(self, future: Future[T]) -> None:
-        """One more future."""
+        """Add one more future.
+
+        Parameters
+        ----------
+        future : Future
+            May be done already.
+        """
         self.update((future,))
 
     def update(self, futures: Iterable[Future[T]]) -> None:
-        """More futures."""
+        """Add more futures.
+
+        Parameters
+        ----------
+        futures : iterable of Future
+            Some may be done already.
+
+        Raises
+        ------
+        UsageError
+            Something else is among them; then none has been added.
+        """
         futures = list(futures)
         for future in futures:
             if not isinstance(future, Future):
@@ -130,13 +150,35 @@ class as_completed(Generic[T]):  # noqa: N801 (named as in concurrent.futures)
         return self._present([self._take(1)[0]])[0]
 
     def next_batch(self, block: bool = True) -> list[Any]:
-        """All that are ready; waits for at least one if ``block``. Empty when there are no more."""
+        """Take all that are ready.
+
+        Parameters
+        ----------
+        block : bool
+            Wait for at least one.
+
+        Returns
+        -------
+        list
+            As iterating gives them. Empty when there are no more, or none is ready and ``block`` is False.
+
+        Raises
+        ------
+        TimeoutError
+            The timeout of this object is over.
+        """
         if block:
             self._block()
         return self._present(self._take())
 
     def batches(self) -> Iterator[list[Any]]:
-        """Iterate over batches: whatever has become ready since the last one."""
+        """Iterate over batches: whatever has become ready since the last one.
+
+        Yields
+        ------
+        list
+            At least one future, or pair of future and result.
+        """
         while True:
             batch = self.next_batch()
             if not batch:

@@ -72,6 +72,17 @@ def get_client(address: str | None = None, timeout: float | str = "10s") -> Clie
     ------
     UsageError
         There is no client.
+
+    Examples
+    --------
+    >>> get_client() is client
+    True
+    >>> def total(n):                          # a task that submits tasks
+    ...     from myscheduler import get_client
+    ...     inner = get_client()
+    ...     return sum(inner.gather(inner.map(abs, range(-n, 0))))
+    >>> client.submit(total, 4).result()
+    10
     """
     client = find_client()
     if address is not None and (client is None or client.scheduler_address != address):
@@ -86,10 +97,25 @@ def get_client(address: str | None = None, timeout: float | str = "10s") -> Clie
 def default_client(client: Client | None = None) -> Client:
     """``client`` if given, else the newest client of this process that was made with ``set_as_default=True``.
 
+    Parameters
+    ----------
+    client : Client, optional
+        Is returned as it is.
+
+    Returns
+    -------
+    Client
+        Open, unless it was given.
+
     Raises
     ------
     UsageError
         There is none.
+
+    Examples
+    --------
+    >>> default_client() is client
+    True
     """
     if client is not None:
         return client

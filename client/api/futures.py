@@ -37,8 +37,12 @@ class Future(TaskRef, Generic[T]):
 
     Examples
     --------
-    >>> future = client.submit(pow, 2, 10)           # doctest: +SKIP
-    >>> future.result()                              # doctest: +SKIP
+    >>> future = client.submit(pow, 2, 10, key="kilo")
+    >>> future.result()
+    1024
+    >>> future
+    <Future: finished, type: int, key: kilo>
+    >>> Future("kilo").result()                      # another future of the same task
     1024
     """
 
@@ -137,12 +141,49 @@ class Future(TaskRef, Generic[T]):
         return result
 
     def exception(self, timeout: float | str | None = None) -> BaseException | None:
-        """Wait for the task and return what it raised, or None; parameters and errors as for ``result``."""
+        """Wait for the task and return what it raised.
+
+        Parameters
+        ----------
+        timeout : float or str, optional
+            Seconds, or text such as ``"2 min"``.
+
+        Returns
+        -------
+        BaseException or None
+            None if it has a result; an awaitable when the client is asynchronous.
+
+        Raises
+        ------
+        TimeoutError, CancelledError, LostDataError, ClosedError
+            As for ``result``.
+
+        Examples
+        --------
+        >>> client.submit(abs, None).exception()
+        TypeError("bad operand type for abs(): 'NoneType'")
+        """
         error: BaseException | None = self._after(timeout, self._exception)
         return error
 
     def traceback(self, timeout: float | str | None = None) -> str | None:
-        """Wait for the task and return the text of the traceback of what it raised, or None."""
+        """Wait for the task and return the traceback of what it raised, as the worker printed it.
+
+        Parameters
+        ----------
+        timeout : float or str, optional
+            Seconds, or text such as ``"2 min"``.
+
+        Returns
+        -------
+        str or None
+            None if it raised nothing; an awaitable when the client is asynchronous.
+
+        Raises
+        ------
+        TimeoutError
+            Not done in time.
+        """
         text: str | None = self._after(
             timeout, lambda: self.record.failure.traceback if self.record.state == ERROR else None
         )
@@ -184,11 +225,19 @@ class Future(TaskRef, Generic[T]):
     # ---- acts -------------------------------------------------------------------------------------------------------
 
     def cancel(self, reason: str | None = None, force: bool = False) -> Any:
-        """Cancel the task; see ``Client.cancel``."""
+        """Cancel the task, and what depends on it.
+
+        Parameters
+        ----------
+        reason : str, optional
+            Part of the CancelledError that those see who wait.
+        force : bool
+            Cancel even if other clients want the result, too.
+        """
         return self.client.cancel(self, reason=reason, force=force)
 
     def retry(self) -> Any:
-        """Run the task again if it failed; see ``Client.retry``."""
+        """Run the task again if it failed, beginning with the one that failed first; else do nothing."""
         return self.client.retry(self)
 
     def release(self) -> None:
@@ -212,6 +261,14 @@ class Future(TaskRef, Generic[T]):
         ----------
         fn : callable
             Takes this future.
+
+        Examples
+        --------
+        >>> import queue
+        >>> finished = queue.Queue()
+        >>> client.submit(abs, -1, key="one").add_done_callback(finished.put)
+        >>> finished.get(timeout=10).key
+        'one'
         """
         waiter = _Callback(self, fn)
         with self.session.lock:
@@ -266,6 +323,11 @@ def fire_and_forget(futures: Future[Any] | Iterable[Future[Any]]) -> None:
     ----------
     futures : Future or iterable of Future
         May be dropped afterwards.
+
+    Examples
+    --------
+    >>> import time
+    >>> fire_and_forget(client.submit(time.sleep, 0.01))
     """
     for future in [futures] if isinstance(futures, Future) else futures:
         waiter = _Keeper(future)

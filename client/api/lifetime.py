@@ -166,7 +166,20 @@ class Lifetime:
         return self._scheduler if self._session is not None and self._pid == os.getpid() else self._refuse()
 
     def as_current(self) -> AbstractContextManager[Any]:
-        """Make this the client that is meant inside a ``with`` block, in this thread or asyncio task."""
+        """Make this the client that is meant inside a ``with`` block, in this thread or asyncio task.
+
+        Returns
+        -------
+        context manager
+            Gives the client.
+
+        Examples
+        --------
+        >>> from myscheduler import get_client
+        >>> with client.as_current():
+        ...     get_client() is client
+        True
+        """
         return defaults.as_current(self._as_client())
 
     def write_scheduler_file(self, path: str | os.PathLike[str]) -> Path:
@@ -176,6 +189,23 @@ class Lifetime:
         ----------
         path : path
             Where to; ``Client(scheduler_file=path)`` and ``myworker --scheduler-file PATH`` read it.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        UsageError
+            The scheduler lives in this process only, and has no credentials.
+
+        Examples
+        --------
+        >>> client.write_scheduler_file("cluster.json")       # this one has its scheduler inside this process
+        Traceback (most recent call last):
+        ...
+        myscheduler.base.errors.UsageError: <Client: ...> has no credentials to write: its scheduler lives in this process only
         """
         target = self._target
         if target is None or target.credentials is None:
@@ -207,6 +237,14 @@ class Lifetime:
         ----------
         timeout : float or str, optional
             Seconds to wait for an orderly end.
+
+        Examples
+        --------
+        >>> from myscheduler import Client
+        >>> fresh = Client(n_workers=1, processes=False, dashboard_address=None)
+        >>> fresh.close()
+        >>> fresh.status
+        'closed'
         """
         if self.asynchronous:
             return self._close()
@@ -241,7 +279,16 @@ class Lifetime:
         await session.close(f"client {session.incarnation} was closed")
 
     def shutdown(self) -> Any:
-        """Stop the scheduler and all workers, for everybody, and close this client."""
+        """Stop the scheduler and all workers, for everybody, and close this client.
+
+        Examples
+        --------
+        >>> from myscheduler import Client
+        >>> fresh = Client(n_workers=1, processes=False, dashboard_address=None)
+        >>> fresh.shutdown()
+        >>> fresh.status
+        'closed'
+        """
         if self.asynchronous:
             return self._shutdown()
         with suppress(ClosedError):

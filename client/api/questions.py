@@ -17,7 +17,21 @@ class Questions(Lifetime):
     """Each method is one CALL to the scheduler; ``Client`` adds the work itself. Awaitable when asynchronous."""
 
     def scheduler_info(self) -> Any:
-        """The cluster at a glance: a dict with the scheduler's address and its workers by address."""
+        """The cluster at a glance.
+
+        Returns
+        -------
+        dict
+            ``address``, ``dashboard``, ``tasks`` (how many are known), ``clients`` and others; under ``workers`` a dict for
+            each worker, by address, with ``name``, ``host``, ``pid``, ``nthreads``, ``memory_limit`` (bytes),
+            ``resources``, ``status``, ``stored`` (results held), ``nbytes`` (their size), ``metrics`` and others.
+
+        Examples
+        --------
+        >>> info = client.scheduler_info()
+        >>> [worker["nthreads"] for worker in info["workers"].values()]
+        [2]
+        """
         return self._do(self._scheduler_info_now())
 
     async def _scheduler_info_now(self) -> dict[str, Any]:
@@ -32,17 +46,63 @@ class Questions(Lifetime):
         ----------
         workers : str or iterable of str, optional
             Addresses; all by default.
+
+        Returns
+        -------
+        dict of str to int
+            Threads by address.
+
+        Examples
+        --------
+        >>> sum(client.nthreads().values())
+        2
         """
         return self._do(self._by_address("nthreads", (), workers))
 
     ncores = nthreads
 
     def processing(self, workers: str | Iterable[str] | None = None) -> Any:
-        """Keys of the tasks that each worker is running or has been sent, by address."""
+        """Keys of the tasks that each worker is running or has been sent, by address.
+
+        Parameters
+        ----------
+        workers : str or iterable of str, optional
+            Addresses; all by default.
+
+        Returns
+        -------
+        dict of str to tuple of Key
+            Keys by address.
+
+        Examples
+        --------
+        >>> import time
+        >>> nap = client.submit(time.sleep, 0.1, key="nap")
+        >>> [("nap" in keys) for keys in client.processing().values()]
+        [True]
+        """
         return self._do(self._by_address("processing", (), workers))
 
     def has_what(self, workers: str | Iterable[str] | None = None) -> Any:
-        """Keys of the results that each worker holds, by address."""
+        """Keys of the results that each worker holds, by address.
+
+        Parameters
+        ----------
+        workers : str or iterable of str, optional
+            Addresses or names; all by default.
+
+        Returns
+        -------
+        dict of str to tuple of Key
+            Keys by address.
+
+        Examples
+        --------
+        >>> from myscheduler import wait
+        >>> done = wait(client.submit(abs, -5, key="five"))
+        >>> ["five" in keys for keys in client.has_what().values()]
+        [True]
+        """
         return self._do(self._by_address("has_what", (names_of(workers),), None))
 
     async def _by_address(
@@ -59,6 +119,19 @@ class Questions(Lifetime):
         ----------
         futures : Future, key, or iterable of those, optional
             Everything in memory by default.
+
+        Returns
+        -------
+        dict of Key to list of str
+            Addresses by key; an empty list for a result that nobody holds.
+
+        Examples
+        --------
+        >>> six = client.submit(abs, -6, key="six")
+        >>> six.result()
+        6
+        >>> client.who_has(six) == {"six": list(client.nthreads())}
+        True
         """
         return self._do(self._who_has(None if futures is None else keys_of(futures)))
 
@@ -66,7 +139,26 @@ class Questions(Lifetime):
         return {key: list(addresses) for key, addresses in await self.session.call("who_has", keys)}
 
     def explain(self, future: Future[Any] | Key) -> Any:
-        """Why a task is where it is: what it waits for, where it may run, what became of it."""
+        """Why a task is where it is: what it waits for, where it may run, what became of it.
+
+        Parameters
+        ----------
+        future : Future or Key
+            Of the task.
+
+        Returns
+        -------
+        str
+            A sentence or several, for humans.
+
+        Examples
+        --------
+        >>> seven = client.submit(abs, -7, key="seven")
+        >>> seven.result()
+        7
+        >>> client.explain(seven)
+        "'seven' is done: 28 bytes of int, held by 0."
+        """
         (key,) = keys_of(future)
         return self._do(self.session.call("explain", key))
 
@@ -86,6 +178,10 @@ class Questions(Lifetime):
         ------
         TimeoutError
             There were fewer; the message says how many.
+
+        Examples
+        --------
+        >>> client.wait_for_workers(1, timeout="30 s")
         """
         if n_workers < 0:
             raise UsageError(f"n_workers={n_workers!r} is not a number of workers")
@@ -100,7 +196,9 @@ class Questions(Lifetime):
             raise TimeoutError(f"only {present} of {n_workers} workers were there after {timeout:g} s") from None
 
     def restart(self, timeout: float | str | None = "2 min", wait_for_workers: bool = True) -> Any:
-        """Forget all tasks of all clients and start all workers anew; all futures become cancelled.
+        """Forget all tasks of all clients and start all workers anew.
+
+        Futures become cancelled, but for those whose result this client has received already.
 
         Parameters
         ----------
@@ -108,6 +206,19 @@ class Questions(Lifetime):
             Seconds until as many workers must be back.
         wait_for_workers : bool
             False returns as soon as the scheduler has been told.
+
+        Raises
+        ------
+        TimeoutError
+            There were fewer workers than before after that time.
+
+        Examples
+        --------
+        >>> from myscheduler import Client
+        >>> with Client(n_workers=1, processes=False, dashboard_address=None) as fresh:
+        ...     fresh.restart(timeout="1 min")
+        ...     fresh.submit(abs, -1).result()
+        1
         """
         return self._do(self._restart(parse_seconds(timeout), wait_for_workers))
 
@@ -131,6 +242,19 @@ class Questions(Lifetime):
         ----------
         workers : str or iterable of str
             Names or addresses.
+
+        Raises
+        ------
+        UsageError
+            There is no such worker.
+
+        Examples
+        --------
+        >>> from myscheduler import Client
+        >>> with Client(n_workers=2, processes=False, dashboard_address=None) as fresh:
+        ...     _ = fresh.retire_workers("1")
+        ...     len(fresh.nthreads())
+        1
         """
         return self._do(self.session.call("retire_workers", names_of(workers) or ()))
 

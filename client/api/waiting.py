@@ -182,6 +182,14 @@ def wait(
     ------
     TimeoutError
         Not enough were done in time.
+    UsageError
+        Something is no future, or the futures belong to different clients.
+
+    Examples
+    --------
+    >>> done, not_done = wait(client.map(abs, [-1, -2]), timeout="10 s")
+    >>> len(done), len(not_done)
+    (2, 0)
     """
     from .futures import Future
 

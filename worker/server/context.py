@@ -68,6 +68,8 @@ def get_worker() -> Worker:
 
     Examples
     --------
+    >>> client.submit(lambda: get_worker().nthreads).result()
+    2
     >>> get_worker()
     Traceback (most recent call last):
     ...
@@ -88,6 +90,11 @@ def get_task_key() -> Key:
     ------
     UsageError
         Called outside of a task.
+
+    Examples
+    --------
+    >>> client.submit(get_task_key, key="mine").result()
+    'mine'
     """
     return _run("get_task_key").key
 
@@ -102,6 +109,18 @@ def secede() -> None:
     ------
     UsageError
         Called outside of a task.
+
+    Examples
+    --------
+    >>> def work(seconds):
+    ...     import time
+    ...     from myscheduler import rejoin, secede
+    ...     secede()
+    ...     time.sleep(seconds)                # a network, a file, another program
+    ...     rejoin()
+    ...     return "done"
+    >>> client.submit(work, 0.01).result()
+    'done'
     """
     _run("secede").secede()
 
@@ -113,6 +132,10 @@ def rejoin() -> None:
     ------
     UsageError
         Called outside of a task.
+
+    Examples
+    --------
+    >>> client.submit(rejoin).result()         # without effect while a slot is held
     """
     _run("rejoin").rejoin()
 
