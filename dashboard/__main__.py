@@ -130,7 +130,7 @@ async def run(config: Config) -> int:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not feeding.done():
             return CLOSED
-        code = _outcome(feeding)
+        code = outcome(feeding)
         await asyncio.wait([ended], timeout=FAREWELL_S)
         return code
     finally:
@@ -149,7 +149,7 @@ def _on_lifeline(descriptor: int, end: Any) -> None:
         end()
 
 
-def _outcome(feeding: asyncio.Task[str]) -> int:
+def outcome(feeding: asyncio.Task[str]) -> int:
     """Log why the scheduler is gone, and say it as an exit code."""
     error = feeding.exception()
     if error is None:

@@ -1,0 +1,249 @@
+"""The pages in a real browser: what they show, that nothing comes from elsewhere, and that no name becomes markup.
+
+Needs Chromium and playwright. Browsers are few and slow, so each test looks at several things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dashboard.demo import DemoSource
+from tests.dashboard.serving import Site, serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [
+    *([] if CHROMIUM else ["a chromium in PATH (apt-get install chromium)"]),
+    *([] if importlib.util.find_spec("playwright") else ["playwright (pip install playwright)"]),
+]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"BROWSER TESTS NOT RUN: missing {' and '.join(MISSING)}"),
+]
+
+ARGUMENTS = (
+    "--no-sandbox --headless=new --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
+    "--no-first-run --disable-quic"
+).split()
+#: Would open a dialog if any of it became markup, and an attribute if it became one.
+HOSTILE = "<img src=x onerror=alert(1)>\"'$$\\alert{x}$$<script>alert(2)</script>"
+
+
+@asynccontextmanager
+async def browser(folder: Path, width: int = 1400, height: int = 1000) -> AsyncIterator[Any]:
+    """A page in a fresh browser; fails if it says anything alarming or asks anybody but us."""
+    from playwright.async_api import async_playwright
+
+    alarms: list[str] = []
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            folder / "profile", executable_path=CHROMIUM, args=ARGUMENTS, viewport={"width": width, "height": height}
+        )
+        page = await context.new_page()
+        page.on("console", lambda m: m.type in {"error", "warning"} and alarms.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: alarms.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: is_ours(request.url) or alarms.append(f"request: {request.url}"))
+        page.alarms = alarms
+        try:
+            yield page
+        finally:
+            await context.close()
+    assert not alarms
+
+
+def is_ours(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+@asynccontextmanager
+async def running(source: DemoSource) -> AsyncIterator[Site]:
+    """A dashboard whose cluster works on."""
+
+    async def work() -> None:
+        while True:
+            source.step()
+            await asyncio.sleep(0.25)
+
+    async with serving(source) as site:
+        working = asyncio.create_task(work())
+        try:
+            yield site
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+
+
+async def open_page(page: Any, site: Site) -> None:
+    await page.goto(site.link)
+    await page.wait_for_selector("body.ready", timeout=30_000)
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+    async with asyncio.timeout(seconds):
+        while not (value := await condition()):
+            await asyncio.sleep(0.05)
+    return value
+
+
+async def columns(page: Any) -> dict[str, int]:
+    """How much the figures hold."""
+    return await page.evaluate(
+        "() => Object.fromEntries(Bokeh.documents[0].roots().map((r) => "
+        "[r.name, Object.values(r.renderers.at(-1).data_source.data)[0].length]))"
+    )
+
+
+async def test_the_page_shows_a_live_cluster(tmp_path: Path) -> None:
+    async with running(DemoSource(workers=6, threads=4)) as site, browser(tmp_path) as page:
+        await open_page(page, site)
+        assert page.url.endswith("/status"), "the token is gone from the address"
+        await until(lambda: page.locator("#link.good").count())
+        assert await page.inner_text("#workers-count") == "6"
+        assert await page.locator("#workers tbody tr").count() == 6
+        assert await page.locator("#progress li").count() == 4
+        before = await columns(page)
+        assert before["stream"] > 100
+        done = await page.inner_text("#done")
+        after = await until(lambda: _when(columns(page), lambda now: now["rate"] > before["rate"] + 2))
+        assert after["stream"] > before["stream"]
+        await until(lambda: _when(page.inner_text("#done"), lambda text: text != done))
+        names = await page.evaluate("[...document.querySelectorAll('#workers strong')].map((e) => e.textContent)")
+        assert names == [f"worker-{i}" for i in range(6)]
+        await page.click("th[data-sort=memory_bytes] button")
+        assert await page.inner_text("#workers tbody tr:first-child strong") == "worker-5"
+        await page.click("#window [data-seconds='10']")
+        span = await page.evaluate("(() => { const r = Bokeh.documents[0].roots()[0].x_range; return r.end - r.start; })()")
+        assert span == pytest.approx(10_100, rel=0.01)
+
+
+async def _when(value: Awaitable[Any], condition: Callable[[Any], bool]) -> Any:
+    result = await value
+    return result if condition(result) else None
+
+
+@pytest.mark.parametrize("width", [390, 800, 1400])
+async def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> None:
+    async with running(DemoSource(workers=2)) as site, browser(tmp_path, width, 844) as page:
+        await open_page(page, site)
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+        cut = await page.evaluate(
+            "[...document.querySelectorAll('.stat p, .gauge .value, .choice button')]"
+            ".filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map((e) => e.textContent)"
+        )
+        assert cut == []
+
+
+async def test_empty_pages_say_what_to_do(tmp_path: Path) -> None:
+    source = DemoSource()
+    source.model.set_connection("connected")
+    async with serving(source) as site, browser(tmp_path) as page:
+        await open_page(page, site)
+        assert await page.locator("#stream-empty").is_visible()
+        assert "client.map(" in await page.inner_text("#stream-empty")
+        assert "myworker" in await page.inner_text("#workers-empty")
+
+
+async def test_no_name_becomes_markup(tmp_path: Path) -> None:
+    source = DemoSource(workers=2, names=((HOSTILE, 0.2, 0.01), ("plain", 0.2, 0.01)))
+    source.model.name = HOSTILE
+    original = source._overview
+
+    def overview(now: float) -> dict[str, Any]:
+        reply = original(now)
+        for row in reply["workers"]:
+            row.update(name=f"{HOSTILE}{row['name']}", address=HOSTILE, host=HOSTILE, status=HOSTILE)
+        return {**reply, "address": HOSTILE}
+
+    source._overview = overview  # type: ignore[method-assign]
+    async with running(source) as site, browser(tmp_path) as page:
+        await open_page(page, site)
+        await until(lambda: page.locator("#progress li").count())
+        await _hover_over_a_task(page)
+        source.model.set_connection("lost", HOSTILE)
+        shown = await page.inner_text("body")
+        assert HOSTILE in shown
+        assert await page.locator("img[src=x]").count() == 0
+
+
+async def _hover_over_a_task(page: Any) -> None:
+    """Move over the stream until a tooltip shows."""
+    box = await page.locator("#plot-stream").bounding_box()
+
+    async def shown() -> Any:
+        for share in (0.6, 0.7, 0.8):
+            await page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * (share - 0.2), steps=3)
+            if await page.locator(".bk-Tooltip", has_text="took").count():
+                return True
+        return False
+
+    await until(shown)
+
+
+async def test_a_tooltip_tells_about_a_task(tmp_path: Path) -> None:
+    async with running(DemoSource()) as site, browser(tmp_path) as page:
+        await open_page(page, site)
+        await until(lambda: page.locator("#progress li").count())
+        await _hover_over_a_task(page)
+
+
+async def test_a_lost_scheduler_is_said(tmp_path: Path) -> None:
+    source = DemoSource()
+    async with serving(source) as site, browser(tmp_path) as page:
+        source.step()
+        await open_page(page, site)
+        await until(lambda: page.locator("#link.good").count())
+        source.model.set_connection("lost", "it was killed")
+        for changed in list(source._watchers.values()):
+            changed()
+        await until(lambda: page.locator("#banner:visible").count())
+        assert "Lost the connection to the scheduler: it was killed." in await page.inner_text("#banner")
+
+
+async def test_a_dashboard_that_comes_back_is_found_again(tmp_path: Path) -> None:
+    from myscheduler.dashboard.server import Server
+    from tests.dashboard.serving import TOKEN
+
+    source = DemoSource()
+    source.step()
+    async with browser(tmp_path) as page:
+        async with serving(source) as site:
+            await open_page(page, site)
+            port = site.port
+        await until(lambda: page.locator("#banner:visible").count())
+        assert "Lost the connection to the dashboard" in await page.inner_text("#banner")
+        server = Server(source, TOKEN, [socket.create_server(("127.0.0.1", port))])
+        server.start()
+        try:
+            await until(lambda: page.locator("body.ready #link.good").count(), 30)
+        finally:
+            await server.stop()
+        page.alarms[:] = [alarm for alarm in page.alarms if "ERR_CONNECTION_REFUSED" not in alarm and "WebSocket" not in alarm]
+
+
+async def test_the_link_works_from_another_site(tmp_path: Path) -> None:
+    """Cookies are strict: a browser would not send them along a redirect that another site began."""
+    async with running(DemoSource()) as site, browser(tmp_path) as page:
+        page_text = f'<a href="{site.link}">dashboard</a>'
+        other = await asyncio.start_server(lambda r, w: _answer(r, w, page_text), "127.0.0.1", 0)
+        await page.goto(f"http://localhost:{other.sockets[0].getsockname()[1]}/")
+        page.alarms.clear()
+        await page.click("a")
+        await page.wait_for_selector("body.ready", timeout=30_000)
+        other.close()
+        page.alarms[:] = [alarm for alarm in page.alarms if "favicon" not in alarm]
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: str) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n" + text.encode())
+    writer.close()
