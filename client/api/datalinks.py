@@ -6,17 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from ...base.credentials import Credentials
-from ...base.errors import ClusterError, ConnectionFailedError, UsageError
+from ...base.errors import ConnectionFailedError, UsageError
 from ...protocol.messages import DATA, STORED, Message, Role, Row
 from ...transport import Link, connect
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
 
-#: Workers often run where the client cannot reach them; the scheduler can always be asked instead, so do not try long.
+#: How long a worker is dialled.
 CONNECT_TIMEOUT_S: Final = 3.0
-#: How long an unreachable worker is not tried again.
+#: Workers often run where the client cannot reach them. So a request waits for a link only this long and asks the scheduler
+#: then, while dialling goes on for the requests after it.
+PATIENCE_S: Final = 0.3
+#: How long an unreachable worker is not tried again. Nobody waits for it the next time.
 UNREACHABLE_S: Final = 60.0
+#: Unreachable workers that are remembered at most; the oldest are forgotten.
+UNREACHABLE_MAX: Final = 4096
 #: A worker that sends nothing for so long while it owes us an answer is given up: it may be stopped or cut off, and the
 #: scheduler will know before TCP does.
 STALLED_S: Final = 15.0
@@ -68,15 +73,13 @@ class DataLinks:
         self._incarnation = incarnation
         self._peers: dict[str, asyncio.Task[_Peer]] = {}  # by address, the longest unused first
         self._unreachable: dict[str, float] = {}  # address -> loop time until which it is not tried
+        self._reached_any = False
         self._next_request = 0
 
     def is_reachable(self, address: str) -> bool:
         """Whether it is worth trying."""
         until = self._unreachable.get(address)
-        if until is not None and asyncio.get_running_loop().time() >= until:
-            del self._unreachable[address]
-            until = None
-        return until is None
+        return until is None or asyncio.get_running_loop().time() >= until
 
     async def request(self, address: str, op: int, rows: tuple[Row, ...]) -> Message:
         """Send ``(op, request, rows)`` to the worker at ``address`` and return its answer.
@@ -108,7 +111,7 @@ class DataLinks:
             if future.done():
                 return future.result()
             if loop.time() - max(asked, link.last_read) >= STALLED_S:
-                self._unreachable[peer.address] = loop.time() + UNREACHABLE_S
+                self._give_up(peer.address)
                 link.close("stalled")
                 raise ConnectionFailedError(f"worker {peer.address} sent nothing for {STALLED_S:g} s")
 
@@ -124,19 +127,42 @@ class DataLinks:
         task = self._peers.pop(address, None)
         if task is None or (task.done() and (task.cancelled() or task.exception() or task.result().closed)):
             task = asyncio.create_task(self._dial(address))
+            task.add_done_callback(lambda task: self._on_dialled(address, task))
         self._peers[address] = task  # at the end: most recently used
         self._trim()
+        # Not awaited itself: several requests may share the attempt, and it outlives their patience.
+        await asyncio.wait((task,), timeout=self._patience(address))
+        if not task.done():
+            self._give_up(address)
+            raise ConnectionFailedError(f"worker {address} does not answer at once")
         try:
-            # Shielded: several requests may share the attempt.
-            return await asyncio.shield(task)
-        except (ClusterError, UsageError) as error:
-            self._unreachable[address] = asyncio.get_running_loop().time() + UNREACHABLE_S
+            return task.result()
+        except UsageError as error:
+            # An in-process worker of another loop, or an address of a later version: no fault of our caller.
+            raise ConnectionFailedError(str(error)) from error
+
+    def _patience(self, address: str) -> float:
+        """None for a worker that disappointed us before, nor where we stand outside of the workers' network, it seems."""
+        outside = self._unreachable and not self._reached_any
+        return 0.0 if outside or address in self._unreachable else PATIENCE_S
+
+    def _give_up(self, address: str) -> None:
+        """Do not ask this worker for a while, unless a link to it comes up after all."""
+        self._unreachable.pop(address, None)
+        self._unreachable[address] = asyncio.get_running_loop().time() + UNREACHABLE_S
+        if len(self._unreachable) > UNREACHABLE_MAX:
+            del self._unreachable[next(iter(self._unreachable))]
+
+    def _on_dialled(self, address: str, task: asyncio.Task[_Peer]) -> None:
+        if task.cancelled():
+            return
+        if task.exception() is None:
+            self._unreachable.pop(address, None)
+            self._reached_any = True
+        else:
+            self._give_up(address)
             if self._peers.get(address) is task:
                 del self._peers[address]
-            if isinstance(error, UsageError):
-                # An in-process worker of another loop, or an address of a later version: no fault of our caller.
-                raise ConnectionFailedError(str(error)) from error
-            raise
 
     async def _dial(self, address: str) -> _Peer:
         peer = _Peer(address)

@@ -8,7 +8,9 @@ import pytest
 from myscheduler.base.errors import LostDataError, UsageError
 from myscheduler.client.api import Client, Future
 from myscheduler.protocol import messages as m
+from myscheduler.transport import listen
 from tests.client.fake import FakeCluster
+from tests.client.support import eventually
 
 Point = namedtuple("Point", "x y")
 
@@ -50,6 +52,46 @@ def test_an_unreachable_worker_is_remembered_and_the_scheduler_asked(
     assert len(cluster.ops(m.FETCH)) == 1
     monkeypatch.setattr("myscheduler.client.api.datalinks.CONNECT_TIMEOUT_S", 1000)
     assert client.submit(inc, 3).result(5) == 4
+
+
+def test_no_call_waits_long_for_an_unreachable_worker(
+    client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myscheduler.client.api.datalinks.CONNECT_TIMEOUT_S", 1000)
+    monkeypatch.setattr("myscheduler.client.api.datalinks.PATIENCE_S", 0.01)
+    cluster.inline = cluster.reachable = False
+    assert client.submit(inc, 1).result(5) == 2
+    monkeypatch.setattr("myscheduler.client.api.datalinks.PATIENCE_S", 1000)
+    monkeypatch.setattr("myscheduler.client.api.datalinks.UNREACHABLE_S", 0)
+    assert client.submit(inc, 2).result(5) == 3
+    cluster.reachable = True
+    assert client.submit(inc, 3).result(5) == 4, "another worker was waited for, though none has ever been reached"
+    assert len(cluster.ops(m.FETCH)) >= 2
+
+
+def test_a_worker_that_lets_us_in_late_is_asked_from_then_on(
+    client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myscheduler.client.api.datalinks.CONNECT_TIMEOUT_S", 1000)
+    monkeypatch.setattr("myscheduler.client.api.datalinks.PATIENCE_S", 0.01)
+    cluster.inline = cluster.reachable = False
+    assert client.submit(inc, 1).result(5) == 2
+    assert cluster.data_requests == []
+
+    async def listen_late() -> None:
+        cluster.listeners.append(
+            await listen(
+                "inproc://gone",
+                credentials=None,
+                incarnation="d" * 16,
+                own_role=m.Role.WORKER,
+                accept=cluster.accept_data,
+            )
+        )
+
+    client.session.run(listen_late())
+    eventually(lambda: client.submit(inc, 2, pure=False).result(5) == 3 and cluster.data_requests)
+    assert len(cluster.ops(m.FETCH)) >= 1
 
 
 def test_what_the_worker_misses_comes_through_the_scheduler(client: Client, cluster: FakeCluster) -> None:
