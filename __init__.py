@@ -6,12 +6,14 @@ processes of a cluster load only what they need.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .base.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from .base import config
     from .base.errors import (
         AuthenticationError,
         CancelledError,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from .graph.delayed import Delayed, delayed
     from .graph.tokenize import tokenize
     from .graph.visualize import visualize
+    from .local.callbacks import Callback
+    from .local.progress import ProgressBar
     from .worker.server.context import get_task_key, get_worker, rejoin, secede
 
 _HOMES = {
@@ -85,6 +89,8 @@ _HOMES = {
     ".graph.delayed": ("Delayed", "delayed"),
     ".graph.tokenize": ("tokenize",),
     ".graph.visualize": ("visualize",),
+    ".local.callbacks": ("Callback",),
+    ".local.progress": ("ProgressBar",),
     ".worker.server.context": ("get_task_key", "get_worker", "rejoin", "secede"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -94,6 +100,7 @@ __all__ = [
     "FIRST_COMPLETED",
     "FIRST_EXCEPTION",
     "AuthenticationError",
+    "Callback",
     "CancelledError",
     "Client",
     "ClosedError",
@@ -109,6 +116,7 @@ __all__ = [
     "LostDataError",
     "MySchedulerError",
     "NotAResultError",
+    "ProgressBar",
     "SerializationError",
     "UsageError",
     "VersionMismatchError",
@@ -116,6 +124,7 @@ __all__ = [
     "annotate",
     "as_completed",
     "compute",
+    "config",
     "default_client",
     "delayed",
     "fire_and_forget",
@@ -132,16 +141,24 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'myscheduler' has no attribute {name!r}")
-    if home == ".client.api":
-        import_module(".deploy.connect", __name__).connect_client()
-    elif home.startswith(".graph"):
-        import_module(".local", __name__).register_all()
-    value = getattr(import_module(home, __name__), name)
+    if name == "config":
+        value = import_module(".base.config", __name__)
+    else:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'myscheduler' has no attribute {name!r}")
+        _connect(home)
+        value = getattr(import_module(home, __name__), name)
     globals()[name] = value
     return value
+
+
+def _connect(home: str) -> None:
+    """Show parts of the package others that they may not import."""
+    if home.startswith(".graph"):
+        import_module(".local", __name__).register_all()
+    if home == ".client.api" or f"{__name__}.worker.server" in sys.modules:
+        import_module(".deploy.connect", __name__).connect_client()
 
 
 def __dir__() -> list[str]:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from ..base import config
+from ..base.config import CONFIGURED, Configured
 from ..base.credentials import Credentials
 from ..base.errors import ClosedError, UsageError
 from ..base.units import format_bytes, parse_seconds
@@ -61,6 +63,9 @@ class LocalCluster:
     Nobody but this program (and whom it gives the credentials) can use them: they listen on 127.0.0.1 and ask for a secret
     that was drawn for this cluster. They end with this program, however it ends.
 
+    Other defaults than those below can be configured, under ``local-cluster``, for ``n_workers``, ``threads_per_worker``,
+    ``memory_limit`` and ``dashboard_address``.
+
     Parameters
     ----------
     n_workers : int, optional
@@ -71,14 +76,14 @@ class LocalCluster:
         True: each worker is a process. False: scheduler and workers are threads of this process; nothing is copied and
         nothing listens, but all share one GIL.
     memory_limit : int, float, str or None
-        Per worker: bytes, ``"2 GiB"``, a fraction of the machine's memory, ``"auto"`` for this machine's memory
-        times threads over cores, None for no limit.
+        Per worker: bytes, ``"2 GiB"``, a fraction of the machine's memory, ``"auto"`` (the default) for this machine's
+        memory times threads over cores, None for no limit.
     host : str
         A loopback address to listen on.
     scheduler_port : int
         0 for any free port.
     dashboard_address : str or None
-        ``":8787"``, ``"host:port"``, or None for no dashboard. If the port is taken, the next free one is used.
+        ``":8787"`` (the default), ``"host:port"``, or None for no dashboard. If the port is taken, the next free one is used.
     name : str, optional
         Of the cluster, for ``repr`` and the dashboard.
     asynchronous : bool
@@ -115,10 +120,10 @@ class LocalCluster:
         threads_per_worker: int | None = None,
         processes: bool = True,
         *,
-        memory_limit: int | float | str | None = "auto",
+        memory_limit: int | float | str | Configured | None = CONFIGURED,
         host: str = "127.0.0.1",
         scheduler_port: int = 0,
-        dashboard_address: str | None = ":8787",
+        dashboard_address: str | Configured | None = CONFIGURED,
         name: str | None = None,
         asynchronous: bool = False,
         resources: Mapping[str, float] | None = None,
@@ -128,11 +133,16 @@ class LocalCluster:
     ) -> None:
         self._state = "created"
         refuse_inside_spawned_import("LocalCluster()")
-        dashboard = None if dashboard_address is None else parse_dashboard_address(dashboard_address)
+        defaults = config.get("local-cluster")
+        place: str | None = defaults["dashboard-address"] if dashboard_address is CONFIGURED else dashboard_address
+        memory = defaults["memory-limit"] if memory_limit is CONFIGURED else memory_limit
+        if n_workers is None and threads_per_worker is None:
+            n_workers, threads_per_worker = defaults["n-workers"], defaults["threads-per-worker"]
+        dashboard = None if place is None else parse_dashboard_address(place)
         _refuse_other_machines(host, None if dashboard is None else dashboard[0])
         self._spec = Spec(
             name=name or f"local-{secrets.token_hex(3)}",
-            sizing=size(n_workers, threads_per_worker, memory_limit, processes=processes),
+            sizing=size(n_workers, threads_per_worker, memory, processes=processes),
             host=host,
             scheduler_port=scheduler_port,
             dashboard=dashboard,

@@ -1,14 +1,16 @@
-"""Which scheduler runs a graph: names, the default, and what counts as one.
+"""Which scheduler runs a graph: the one that the call names, that the configuration names, the current client, the default.
 
-The only file of ``graph`` with a lock: clients come and go on any thread.
+The only file of ``graph`` with a lock: names are registered on any thread.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from ..base import config
 from ..base.errors import UsageError
 from ..base.keys import Key
 from ..base.refs import TaskRef
@@ -34,10 +36,11 @@ _lock = threading.Lock()
 _loaders: dict[str, Callable[[], Scheduler]] = {}
 _loaded: dict[str, Scheduler] = {}
 _adapters: list[tuple[type, Callable[[Any], Scheduler]]] = []
-_defaults: list[Scheduler] = []
+_find_current: Callable[[], Scheduler | None] | None = None
 
-#: Runs graphs while no client is there.
+#: The default of ``delayed``, for when nobody has said anything and no client is there.
 FALLBACK = "threads"
+_ROOT = __name__.partition(".")[0]
 
 
 def register(name: str, loader: Callable[[], Scheduler]) -> None:
@@ -63,19 +66,10 @@ def register_type(kind: type, adapt: Callable[[Any], Scheduler]) -> None:
         _adapters.append((kind, adapt))
 
 
-def push_default(scheduler: Scheduler) -> None:
-    """Make ``scheduler`` run every graph that names no other, until ``remove_default``."""
-    with _lock:
-        _defaults.append(scheduler)
-
-
-def remove_default(scheduler: Scheduler) -> None:
-    """Undo ``push_default``; the newest of those that remain becomes the default. Does nothing if it is not there."""
-    with _lock:
-        for position in range(len(_defaults) - 1, -1, -1):
-            if _defaults[position] is scheduler:
-                del _defaults[position]
-                return
+def provide_current(find: Callable[[], Scheduler | None]) -> None:
+    """Let ``find`` say which client is the current one, if any; whoever makes clients calls this once."""
+    global _find_current
+    _find_current = find
 
 
 def resolve(scheduler: SchedulerLike = None) -> Scheduler:
@@ -84,7 +78,7 @@ def resolve(scheduler: SchedulerLike = None) -> Scheduler:
     Parameters
     ----------
     scheduler : None, str, Scheduler or concurrent.futures.Executor
-        None means the newest default, else ``"threads"``.
+        None means what the configuration says (``config.get("scheduler")``), else the current client, else ``"threads"``.
 
     Returns
     -------
@@ -96,13 +90,17 @@ def resolve(scheduler: SchedulerLike = None) -> Scheduler:
     UsageError
         An unknown name (the message lists the known ones), or an object that cannot run graphs.
     """
+    _connect()
+    source = ""
     if scheduler is None:
-        with _lock:
-            if _defaults:
-                return _defaults[-1]
+        scheduler, source, _ = config.lookup("scheduler")
+    if scheduler is None:
+        current = None if _find_current is None else _find_current()
+        if current is not None:
+            return current
         scheduler = FALLBACK
     if isinstance(scheduler, str):
-        return _by_name(scheduler)
+        return _by_name(scheduler, source)
     with _lock:
         adapters = list(_adapters)
     for kind, adapt in adapters:
@@ -116,7 +114,13 @@ def resolve(scheduler: SchedulerLike = None) -> Scheduler:
     )
 
 
-def _by_name(name: str) -> Scheduler:
+def _connect() -> None:
+    """In a process that began with an unpickled task, nobody has come through the front door, which registers names."""
+    if not _loaders:
+        getattr(import_module(_ROOT), "compute")  # noqa: B009 (for its effect)
+
+
+def _by_name(name: str, source: str) -> Scheduler:
     name = name.lower()
     with _lock:
         found = _loaded.get(name)
@@ -124,7 +128,8 @@ def _by_name(name: str) -> Scheduler:
     if found is not None:
         return found
     if loader is None:
-        raise UsageError(f"no scheduler is called {name!r}; known are {_known()}")
+        where = f" (from {source})" if source else ""
+        raise UsageError(f"no scheduler is called {name!r}{where}; known are {_known()}")
     # Outside the lock, because it may import; should two threads get here, the first one's scheduler stays.
     made = loader()
     with _lock:

@@ -1,4 +1,4 @@
-"""The schedulers of one machine: synchronous, threads, processes, and any ``concurrent.futures.Executor``."""
+"""The schedulers of one machine: synchronous, threads, processes, any ``concurrent.futures.Executor``; and all names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..graph.schedulers import Scheduler, register, register_type
 
 
 def register_all() -> None:
-    """Make the schedulers of one machine known by name; called when the package is imported. Nothing heavy is imported.
+    """Make schedulers known by name; called when the first public name of graphs is used. Nothing heavy is imported.
 
     Examples
     --------
@@ -23,6 +23,7 @@ def register_all() -> None:
         register(name, _threads)
     for name in ("processes", "multiprocessing"):
         register(name, _processes)
+    register("distributed", _distributed)
     register_type(Executor, _executor)
 
 
@@ -42,6 +43,12 @@ def _processes() -> Scheduler:
     from .processes import ProcessesScheduler
 
     return ProcessesScheduler()
+
+
+def _distributed() -> Scheduler:
+    from ..client.api.graphs import DefaultClientScheduler
+
+    return DefaultClientScheduler()
 
 
 def _executor(executor: Executor) -> Scheduler:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from typing import Any
 
-from ..base.keys import Key
-from ..graph.task import Graph
+from ..protocol.pickling import loads
 from . import pipes, remote
-from .common import LocalScheduler, check_options, workers_wanted
+from .common import LocalScheduler, workers_wanted
 from .loop import Run
 from .team import Team
 from .threads import ThreadsScheduler
@@ -25,6 +25,9 @@ def as_scheduler(executor: Executor) -> LocalScheduler:
 class ExecutorScheduler(LocalScheduler):
     """Submits tasks, pickled, to an executor whose workers share no memory with us.
 
+    The option of ``compute`` is ``num_workers``: how many tasks are submitted at a time; by default as many as the executor
+    has workers.
+
     Parameters
     ----------
     executor : Executor
@@ -34,35 +37,54 @@ class ExecutorScheduler(LocalScheduler):
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
-        """Run what ``keys`` need and return their values, in order.
+    name = "executor"
+    options = ("num_workers",)
 
-        ``num_workers`` is how many tasks are submitted at a time; by default as many as the executor has workers.
-        """
-        check_options("executor", options, "num_workers")
-        wanted = options.get("num_workers")
-        limit = workers_wanted(getattr(self._executor, "_max_workers", None) if wanted is None else wanted)
-        run = Run(graph, keys)
+    def _work(self, run: Run, options: Mapping[str, Any]) -> list[Any]:
+        return run_on(self._executor, run, options.get("num_workers"))
 
-        def execute(ranks: list[int]) -> list[Any]:
-            request = remote.pack(run, ranks, ())
-            try:
-                reply = pickle.loads(self._executor.submit(_serve, pipes.dumps(request)).result())  # noqa: S301 - our tasks
-            except BrokenExecutor as error:
-                error.add_note(
-                    f"A process of {self._executor!r} died, perhaps while it ran task {run.keys[ranks[0]]!r}. If none could be "
-                    "started at all: with the start methods spawn and forkserver, the script that makes the executor needs "
-                    "`if __name__ == '__main__':` around what it runs."
-                )
-                raise
-            return remote.unpack(reply)
+    def _value(self, value: Any) -> Any:
+        return loads(value)
 
-        threads = ThreadPoolExecutor(limit, thread_name_prefix="myscheduler-executor")
+
+def run_on(executor: Executor, run: Run, wanted: int | None) -> list[Any]:
+    """Run a graph on an executor whose workers share no memory with us.
+
+    Parameters
+    ----------
+    executor : Executor
+        Not closed by us.
+    run : Run
+        What to do.
+    wanted : int, optional
+        How many tasks are submitted at a time; by default as many as the executor has workers.
+
+    Returns
+    -------
+    list
+        The values of what is wanted.
+    """
+    limit = workers_wanted(getattr(executor, "_max_workers", None) if wanted is None else wanted)
+
+    def execute(ranks: list[int]) -> list[Any]:
+        request = remote.pack(run, ranks, ())
         try:
-            Team(run, threads, limit, execute).work()
-        finally:
-            threads.shutdown(wait=False)
-        return remote.values(run)
+            reply = pickle.loads(executor.submit(_serve, pipes.dumps(request)).result())  # noqa: S301 - our tasks
+        except BrokenExecutor as error:
+            error.add_note(
+                f"A process of {executor!r} died, perhaps while it ran task {run.keys[ranks[0]]!r}. If none could be "
+                "started at all: with the start methods spawn and forkserver, the script that makes the executor needs "
+                "`if __name__ == '__main__':` around what it runs."
+            )
+            raise
+        return remote.unpack(reply)
+
+    threads = ThreadPoolExecutor(limit, thread_name_prefix="myscheduler-executor")
+    try:
+        Team(run, threads, limit, execute).work()
+    finally:
+        threads.shutdown(wait=False)
+    return remote.values(run)
 
 
 def _serve(request: bytes) -> bytes:

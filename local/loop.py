@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..base.errors import NotAResultError, UsageError
 from ..base.keys import Key
@@ -28,6 +28,16 @@ _NOT_RESULTS: Final[dict[type, str]] = {
 }
 
 
+class Watch(Protocol):
+    """Somebody who is told what happens in a run."""
+
+    def begins(self, run: Run, rank: int) -> None:
+        """A task is about to run."""
+
+    def ends(self, run: Run, rank: int, value: Any) -> None:
+        """A task has its value."""
+
+
 class Run:
     """One run of a graph.
 
@@ -37,6 +47,8 @@ class Run:
         The tasks; those that ``keys`` do not need are left out.
     keys : list of Key
         Whose values are wanted.
+    watch : Watch, optional
+        Is told of every task, by whoever calls ``take`` and ``finish``.
 
     Raises
     ------
@@ -57,9 +69,21 @@ class Run:
     ['1']
     """
 
-    __slots__ = ("_inputs", "_left", "_users", "_waiting", "keys", "ready", "results", "tasks", "unfinished", "wanted")
+    __slots__ = (
+        "_inputs",
+        "_left",
+        "_users",
+        "_waiting",
+        "keys",
+        "ready",
+        "results",
+        "tasks",
+        "unfinished",
+        "wanted",
+        "watch",
+    )
 
-    def __init__(self, graph: Graph, keys: Iterable[Key]) -> None:
+    def __init__(self, graph: Graph, keys: Iterable[Key], watch: Watch | None = None) -> None:
         self.wanted = list(keys)
         check_wanted(graph, self.wanted)
         graph = cull(graph, self.wanted)
@@ -84,10 +108,14 @@ class Run:
         #: results that are wanted or still needed
         self.results: dict[Key, Any] = {}
         self.unfinished = count
+        self.watch = watch
 
     def take(self) -> int:
         """The rank to run next; only if there is one ready."""
-        return heappop(self.ready)
+        rank = heappop(self.ready)
+        if self.watch is not None:
+            self.watch.begins(self, rank)
+        return rank
 
     def call(self, rank: int) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The function and its arguments, with the results of other tasks put in."""
@@ -109,6 +137,12 @@ class Run:
             waiting[user] -= 1
             if not waiting[user]:
                 heappush(self.ready, user)
+        if self.watch is not None:
+            self.watch.ends(self, rank, value)
+
+    def waiting(self) -> list[Key]:
+        """The tasks that cannot run yet."""
+        return [key for key, missing in zip(self.keys, self._waiting, strict=True) if missing]
 
     def values(self) -> list[Any]:
         """What was wanted, in order, once nothing is unfinished."""

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final
 
 from ..base.errors import ClosedError, KilledWorkerError, UsageError
 from ..base.keys import Key
-from ..graph.task import Graph
+from ..protocol.pickling import loads
 from . import remote
-from .common import LocalScheduler, check_options, workers_wanted
+from .common import LocalScheduler, choose_pool, workers_wanted
 from .loop import Run
 from .pipes import receive, send
 from .team import Team
@@ -36,41 +37,22 @@ _PATIENCE_S: Final = 1.0
 class ProcessesScheduler(LocalScheduler):
     """Runs tasks in processes that are started for each call, unless ``pool`` says otherwise.
 
-    Functions, arguments and results are pickled (with cloudpickle where needed). Scripts need no ``__main__`` guard.
+    Functions, arguments and results are pickled (with cloudpickle where needed). Scripts need no ``__main__`` guard. If a
+    process dies, ``compute`` raises ``KilledWorkerError``.
+
+    Options of ``compute`` are ``num_workers``, how many processes: one for each processor by default; and ``pool``, a
+    ``ProcessPool`` to use and keep, or any ``concurrent.futures.Executor``.
     """
 
-    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
-        """Run what ``keys`` need and return their values, in order.
+    name = "processes"
+    options = ("num_workers", "pool")
 
-        Parameters
-        ----------
-        graph, keys : Graph, list of Key
-            What to run and what to return.
-        **options : object
-            ``num_workers``: how many processes; one for each processor by default. ``pool``: a ``ProcessPool`` to use and
-            keep, or any ``concurrent.futures.Executor``.
-
-        Returns
-        -------
-        list
-            The values.
-
-        Raises
-        ------
-        Exception
-            What the first task that failed raised.
-        KilledWorkerError
-            A process died while it ran tasks.
-        SerializationError
-            A function, an argument or a result cannot be pickled.
-        """
-        check_options("processes", options, "num_workers", "pool")
-        pool, wanted = options.get("pool"), options.get("num_workers")
+    def _work(self, run: Run, options: Mapping[str, Any]) -> list[Any]:
+        pool, wanted = choose_pool(options)
         if isinstance(pool, Executor):
-            from .executors import ExecutorScheduler
+            from .executors import run_on
 
-            return ExecutorScheduler(pool).compute(graph, keys, num_workers=wanted)
-        run = Run(graph, keys)
+            return run_on(pool, run, wanted)
         if pool is None:
             with ProcessPool(wanted) as own:
                 own.work(run)
@@ -79,6 +61,9 @@ class ProcessesScheduler(LocalScheduler):
         else:
             raise UsageError(f"pool={pool!r} is neither a ProcessPool nor a concurrent.futures.Executor")
         return remote.values(run)
+
+    def _value(self, value: Any) -> Any:
+        return loads(value)
 
 
 class ProcessPool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..base.keys import Key
-from ..graph.task import Graph
-from .common import LocalScheduler, check_options
+from .common import LocalScheduler
 from .loop import Run, check_result
 
 
 class SynchronousScheduler(LocalScheduler):
-    """Runs each task in the calling thread, in the static order.
+    """Runs each task in the calling thread, in the static order. It has no options.
 
     Examples
     --------
@@ -20,10 +19,9 @@ class SynchronousScheduler(LocalScheduler):
     [1]
     """
 
-    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
-        """Run what ``keys`` need and return their values, in order. It has no options."""
-        check_options("synchronous", options)
-        run = Run(graph, keys)
+    name = "synchronous"
+
+    def _work(self, run: Run, options: Mapping[str, Any]) -> list[Any]:
         while run.ready:
             rank = run.take()
             func, args, kwargs = run.call(rank)

@@ -110,8 +110,11 @@ class Team:
                     self._fail(error)
                 return
             with changed:
-                for rank, value in zip(ranks, values, strict=True):
-                    run.finish(rank, value)
+                try:
+                    for rank, value in zip(ranks, values, strict=True):
+                        run.finish(rank, value)
+                except BaseException as error:  # noqa: BLE001 - a callback's
+                    self._fail(error)
                 del values
                 ranks = self._next(invited)
                 recruits = self._recruit(len(run.ready)) if ranks else 0
@@ -121,10 +124,17 @@ class Team:
                 self._call_in(recruits)
 
     def _next(self, invited: bool) -> list[int]:
+        """What a member is to do now; nothing if it is to leave."""
+        if not self._stopped and self._error is None and self._run.ready:
+            try:
+                return self._take()
+            except BaseException as error:  # noqa: BLE001 - a callback's
+                self._fail(error)
+        self._members -= invited
+        return []
+
+    def _take(self) -> list[int]:
         run = self._run
-        if self._stopped or self._error is not None or not run.ready:
-            self._members -= invited
-            return []
         if self._batch is None:
             return [run.take()]
         fair = max(1, len(run.ready) // self._limit)

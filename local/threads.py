@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from ..base.errors import UsageError
-from ..base.keys import Key
-from ..graph.task import Graph
-from .common import LocalScheduler, check_options, workers_wanted
+from .common import LocalScheduler, choose_pool, workers_wanted
 from .loop import Run, check_result
 from .team import Team
 
 
 class ThreadsScheduler(LocalScheduler):
     """Runs tasks in a pool of threads, which is kept for later.
+
+    Options of ``compute`` are ``num_workers``, how many threads: one for each processor by default; and ``pool``, an
+    ``Executor`` with threads of this process, used instead of our own.
 
     Parameters
     ----------
@@ -34,30 +36,11 @@ class ThreadsScheduler(LocalScheduler):
         self._own: ThreadPoolExecutor | None = None
         self._pid = 0
 
-    def compute(self, graph: Graph, keys: list[Key], **options: Any) -> list[Any]:
-        """Run what ``keys`` need and return their values, in order.
+    name = "threads"
+    options = ("num_workers", "pool")
 
-        Parameters
-        ----------
-        graph, keys : Graph, list of Key
-            What to run and what to return.
-        **options : object
-            ``num_workers``: how many threads; one for each processor by default. ``pool``: an ``Executor`` with threads of
-            this process, used instead of our own.
-
-        Returns
-        -------
-        list
-            The values.
-
-        Raises
-        ------
-        Exception
-            What the first task that failed raised; tasks that were running go on, no other is begun.
-        """
-        check_options("threads", options, "num_workers", "pool")
-        pool, wanted = options.get("pool") or self._given, options.get("num_workers")
-        run = Run(graph, keys)
+    def _work(self, run: Run, options: Mapping[str, Any]) -> list[Any]:
+        pool, wanted = choose_pool(options, self._given)
         if pool is not None:
             _check_pool(pool)
             size = getattr(pool, "_max_workers", None) if wanted is None else wanted

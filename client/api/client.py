@@ -19,7 +19,7 @@ from ...graph.plain import from_plain
 from . import defaults, scatter
 from .futures import Future
 from .gather import Errors, Nested, gather, gather_async
-from .graphs import DefaultClientScheduler, flatten, refill
+from .graphs import current_scheduler, flatten, refill
 from .questions import Questions, names_of
 from .submitting import make_option
 
@@ -32,8 +32,8 @@ _SCATTER_TIMEOUT_S = 30.0
 class Client(Questions):
     """Connects to a cluster: submits work, gets futures back, fetches results.
 
-    Without an address it starts a ``LocalCluster`` for itself (unless the environment variable
-    ``MYSCHEDULER_SCHEDULER_ADDRESS`` or ``MYSCHEDULER_SCHEDULER_FILE`` names a scheduler), which ends with the client.
+    Without an address it starts a ``LocalCluster`` for itself (unless the configuration, by ``scheduler-address`` or
+    ``scheduler-file``, names a scheduler), which ends with the client.
 
     Parameters
     ----------
@@ -511,4 +511,4 @@ def _future_of(item: Any, futures: dict[Key, Future[Any]]) -> Any:
 
 
 schedulers.register_type(Client, lambda client: client.scheduler)
-schedulers.register("distributed", DefaultClientScheduler)
+schedulers.provide_current(current_scheduler)

@@ -6,17 +6,14 @@ import os
 import platform
 import socket
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from ...base import config
 from ...base.credentials import Credentials, find_cluster, read_scheduler_file
 from ...base.errors import UsageError
 from ...base.version import VERSION
 from ...transport.addresses import parse
 from . import hooks
-
-#: Makes ``Client()`` connect instead of starting a cluster.
-ADDRESS_VARIABLE: Final = "MYSCHEDULER_SCHEDULER_ADDRESS"
-FILE_VARIABLE: Final = "MYSCHEDULER_SCHEDULER_FILE"
 
 
 @dataclass(slots=True)
@@ -47,11 +44,8 @@ def find_target(
     """
     source = "address"
     if address is None and scheduler_file is None:
-        if file := os.environ.get(FILE_VARIABLE):
-            scheduler_file, source = file, f"environment variable {FILE_VARIABLE}"
-        elif text := os.environ.get(ADDRESS_VARIABLE):
-            address, source = text, f"environment variable {ADDRESS_VARIABLE}"
-        else:
+        address, scheduler_file, source = _configured()
+        if address is None and scheduler_file is None:
             if credentials is not None:
                 raise UsageError("credentials= needs the address of the scheduler they are for")
             return None
@@ -79,6 +73,14 @@ def find_target(
         found = find_cluster(address)
         return Target(address, found.credentials, found.dashboard)
     return Target(address, credentials)
+
+
+def _configured() -> tuple[str | None, str | os.PathLike[str] | None, str]:
+    """Address or scheduler file, whichever was set by the stronger source, and the name of that source."""
+    file, address = config.lookup("scheduler-file"), config.lookup("scheduler-address")
+    if file.value is not None and (address.value is None or file.strength >= address.strength):
+        return None, file.value, f"scheduler-file, from {file.source}"
+    return address.value, None, f"scheduler-address, from {address.source}"
 
 
 def _of_cluster(cluster: Any, credentials: Credentials | None, *, owned: bool = False) -> Target:

@@ -19,7 +19,7 @@ from ...protocol.pickling import dumps_call, dumps_function
 from ..outbox import Option
 from ..records import Record
 from . import gather
-from .defaults import get_client
+from .defaults import find_client, get_client
 from .futures import Future, make_futures
 from .session import Session
 from .submitting import Request, Submitter, make_option, name_of, option_of
@@ -144,6 +144,12 @@ class ClusterScheduler:
 
     def __repr__(self) -> str:
         return f"<ClusterScheduler of {self._session.client!r}>"
+
+
+def current_scheduler() -> ClusterScheduler | None:
+    """The current client as a scheduler, if there is one; inside a task, a client of the task's own cluster."""
+    client = find_client()
+    return None if client is None else client.scheduler
 
 
 class DefaultClientScheduler:

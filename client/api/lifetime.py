@@ -14,7 +14,6 @@ from ...base.credentials import Credentials, write_scheduler_file
 from ...base.errors import ClosedError, ClusterError, UsageError
 from ...base.keys import Key
 from ...base.units import format_bytes, parse_seconds
-from ...graph import schedulers
 from ..records import Record
 from . import defaults, hooks
 from .connect import Target, find_target, introduction, start_cluster, start_cluster_async
@@ -88,8 +87,6 @@ class Lifetime:
         self._scheduler = ClusterScheduler(session, GraphSubmitter(session, self._submitter))
         self._status = "running"
         defaults.opened(self._as_client(), self._set_as_default)
-        if self._set_as_default:
-            schedulers.push_default(self._scheduler)
 
     def _as_client(self) -> Any:
         # Lifetime is only ever used as the base of Client, which it cannot import.
@@ -275,7 +272,6 @@ class Lifetime:
             return
         self._status = "closing"
         defaults.closed(self._as_client())
-        schedulers.remove_default(self._scheduler)
         await session.close(f"client {session.incarnation} was closed")
 
     def shutdown(self) -> Any:

@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from myscheduler.base import config
 from myscheduler.base.errors import ClosedError, ClusterError, UsageError
 from myscheduler.client.api.client import Client
 from myscheduler.client.api.loop import LoopThread
 from myscheduler.deploy import LocalCluster
 from myscheduler.deploy.processes import ProcessBackend
+from myscheduler.deploy.sizing import Sizing
 
 Until = Callable[..., None]
 Runs = Callable[[int | None], bool]
@@ -349,3 +351,13 @@ def test_client_accepts_a_cluster(cluster: LocalCluster) -> None:
         assert client.submit(len, "abc").result(timeout=30) == 3
     assert asyncio.iscoroutinefunction(cluster._backend.close)
     assert cluster.status == "running"
+
+
+def test_defaults_can_be_configured() -> None:
+    values = {"n-workers": 2, "threads-per-worker": 3, "memory-limit": "1 GiB", "dashboard-address": None}
+    with config.set({"local-cluster": values}):
+        with LocalCluster(processes=False) as cluster:
+            assert (len(cluster.workers), cluster._spec.sizing) == (2, Sizing(2, 3, 2**30))
+            assert cluster.dashboard_link is None
+        with LocalCluster(1, processes=False, memory_limit=None) as cluster:
+            assert (cluster._spec.sizing.workers, cluster._spec.sizing.memory_limit) == (1, 0)

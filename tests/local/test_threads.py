@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from myscheduler.base import config
 from myscheduler.base.errors import UsageError
 from myscheduler.base.system import cpu_count
 from myscheduler.graph.compute import compute
@@ -175,3 +176,13 @@ def test_ctrl_c_reaches_whoever_waits() -> None:
         release.set()
         interrupter.join(WAIT)
     assert begun == [0]
+
+
+def test_configured_pools_and_blocks_reach_the_tasks() -> None:
+    def task() -> tuple[str, int | None]:
+        return threading.current_thread().name, config.get("num-workers")
+
+    with ThreadPoolExecutor(1, thread_name_prefix="mine") as pool, config.set(pool=pool, num_workers=7):
+        name, workers = delayed(task)().compute(scheduler="threads")
+    assert name.startswith("mine")
+    assert workers == 7

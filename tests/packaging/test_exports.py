@@ -16,6 +16,7 @@ PUBLIC = """
     as_completed default_client fire_and_forget get_client wait
     Delayed annotate compute delayed persist tokenize visualize
     get_task_key get_worker rejoin secede
+    Callback ProgressBar config
     MySchedulerError UsageError KeyTypeError GraphError SerializationError NotAResultError VersionMismatchError
     ClusterError ConnectionFailedError AuthenticationError ClosedError KilledWorkerError LostDataError
     InsufficientMemoryError CancelledError

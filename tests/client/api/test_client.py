@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from myscheduler.base import config
 from myscheduler.base.credentials import Credentials, read_scheduler_file, write_scheduler_file
 from myscheduler.base.errors import (
     AuthenticationError,
@@ -18,7 +19,6 @@ from myscheduler.base.errors import (
     VersionMismatchError,
 )
 from myscheduler.client.api import Client, default_client, get_client, hooks
-from myscheduler.client.api.connect import ADDRESS_VARIABLE, FILE_VARIABLE
 from myscheduler.client.api.loop import LoopThread
 from myscheduler.graph import schedulers
 from myscheduler.protocol import messages as m
@@ -43,13 +43,15 @@ class TestConnecting:
         assert (hello["name"], hello["pid"]) == ("me", os.getpid())
         assert set(hello["versions"]) == {"python", "myscheduler"}
 
-    @pytest.mark.parametrize("variable", [ADDRESS_VARIABLE, FILE_VARIABLE])
+    @pytest.mark.parametrize("key", ["scheduler-address", "scheduler-file"])
+    @pytest.mark.parametrize("prefix", ["MYSCHEDULER_", "MYSCHEDULER__"])
     def test_by_environment(
-        self, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+        self, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prefix: str, key: str
     ) -> None:
+        variable = prefix + key.replace("-", "_").upper()
         path = write_scheduler_file(tmp_path / "s.json", cluster.scheduler_address, Credentials.generate(), "http://d")
-        monkeypatch.setenv(variable, str(path) if variable == FILE_VARIABLE else cluster.scheduler_address)
-        if variable == FILE_VARIABLE:  # has credentials, which the fake does not expect
+        monkeypatch.setenv(variable, str(path) if key == "scheduler-file" else cluster.scheduler_address)
+        if key == "scheduler-file":  # has credentials, which the fake does not expect
             with pytest.raises(AuthenticationError):
                 Client()
         else:
@@ -57,6 +59,12 @@ class TestConnecting:
                 assert client.scheduler_address == cluster.scheduler_address
         with pytest.raises(UsageError, match=f"n_workers= would configure a new local cluster.*{variable}"):
             Client(n_workers=2)
+
+    def test_by_configuration(self, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """What the program says beats what the environment says."""
+        monkeypatch.setenv("MYSCHEDULER_SCHEDULER_FILE", str(tmp_path / "missing.json"))
+        with config.set(scheduler_address=cluster.scheduler_address), Client() as client:
+            assert client.scheduler_address == cluster.scheduler_address
 
     def test_by_scheduler_file(self, cluster: FakeCluster, tmp_path: Path) -> None:
         credentials = Credentials.generate()
@@ -176,11 +184,12 @@ class TestDefaults:
                 with third.as_current():
                     assert get_client() is third
                     assert default_client() is second
+                    assert schedulers.resolve() is third.scheduler
                 assert default_client(third) is third
                 assert schedulers.resolve() is second.scheduler
             assert get_client() is first
             assert schedulers.resolve() is first.scheduler
-        assert schedulers._defaults == []
+        assert schedulers.resolve() is schedulers.resolve(schedulers.FALLBACK)
 
     def test_as_current_is_of_one_thread(self, cluster: FakeCluster) -> None:
         with Client(cluster) as first, Client(cluster, set_as_default=False) as second, second.as_current():

@@ -1,0 +1,133 @@
+"""What can be configured: every key with its type, its default, and what it does. Each of them is read somewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import UsageError
+from .units import parse_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key.
+
+    Parameters
+    ----------
+    does : str
+        What it is for, in one sentence.
+    expected : str
+        The type, in words for the text of errors.
+    accepts : callable
+        Whether a value has that type.
+    default : object
+        In force while nobody sets it.
+    variable : str, optional
+        An environment variable besides ``MYSCHEDULER__...``.
+    only_in_programs : bool
+        Whether it takes objects that cannot be written into a file.
+    """
+
+    does: str
+    expected: str
+    accepts: Callable[[Any], bool]
+    default: Any = None
+    variable: str | None = None
+    only_in_programs: bool = False
+
+
+def variable_of(prefix: str, key: str) -> str:
+    """The environment variable of a key.
+
+    Examples
+    --------
+    >>> variable_of("MYSCHEDULER__", "local-cluster.n-workers")
+    'MYSCHEDULER__LOCAL_CLUSTER__N_WORKERS'
+    """
+    return prefix + key.replace(".", "__").replace("-", "_").upper()
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(value))
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) or isinstance(value, os.PathLike)
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least)
+
+
+def _is_scheduler(value: Any) -> bool:
+    return _is_text(value) or any(callable(getattr(value, name, None)) for name in ("compute", "submit"))
+
+
+def _is_pool(value: Any) -> bool:
+    return value is None or any(callable(getattr(value, name, None)) for name in ("work", "submit"))
+
+
+def _is_memory(value: Any) -> bool:
+    if value is None or value == "auto":
+        return True
+    try:
+        return isinstance(value, (int, float, str)) and not isinstance(value, bool) and parse_bytes(value) >= 0
+    except UsageError:
+        return False
+
+
+OPTIONS: Final[dict[str, Option]] = {
+    "scheduler": Option(
+        "Who runs graphs when the call names nobody.",
+        "the name of a scheduler, or null (in programs also a Client or an Executor)",
+        _is_scheduler,
+    ),
+    "num-workers": Option(
+        "Threads or processes of the schedulers of one machine; one for each processor if null.",
+        "a whole number of at least 1, or null",
+        _is_count,
+    ),
+    "pool": Option(
+        'An Executor or a ProcessPool for the schedulers "threads" and "processes".',
+        "a concurrent.futures.Executor, a ProcessPool, or None",
+        _is_pool,
+        only_in_programs=True,
+    ),
+    "scheduler-address": Option(
+        "Where Client() connects instead of starting a cluster.",
+        "text such as tcp://host:8786, or null",
+        _is_text,
+        variable="MYSCHEDULER_SCHEDULER_ADDRESS",
+    ),
+    "scheduler-file": Option(
+        "The same, with credentials: a file that a scheduler has written.",
+        "the path of a file, or null",
+        _is_path,
+        variable="MYSCHEDULER_SCHEDULER_FILE",
+    ),
+    "local-cluster.n-workers": Option(
+        "Workers of a LocalCluster that is not told how many.",
+        "a whole number of at least 0, or null",
+        lambda value: _is_count(value, 0),
+    ),
+    "local-cluster.threads-per-worker": Option(
+        "Threads of each of them.",
+        "a whole number of at least 1, or null",
+        _is_count,
+    ),
+    "local-cluster.memory-limit": Option(
+        "Memory of each of them.",
+        "a size such as 2 GiB, auto, or null for no limit",
+        _is_memory,
+        default="auto",
+    ),
+    "local-cluster.dashboard-address": Option(
+        "Where the dashboard of a LocalCluster listens.",
+        "text such as :8787, or null for no dashboard",
+        _is_text,
+        default=":8787",
+    ),
+}
