@@ -1,6 +1,6 @@
 """A link to the scheduler for what runs the cluster: how many workers there are, which are to retire.
 
-It speaks as a client but submits nothing, so it needs none of the client's machinery.
+It submits nothing, so it needs none of the client's machinery.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from ..base.credentials import Credentials
-from ..base.errors import ClosedError, ClusterError, VersionMismatchError
+from ..base.errors import ClosedError, ClusterError, ConnectionFailedError, VersionMismatchError
 from ..base.ids import IdSource
 from ..base.version import VERSION
 from ..protocol import messages
@@ -35,15 +35,19 @@ class ControlLink:
         self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, address: str, credentials: Credentials | None, *, timeout: float = 10.0) -> ControlLink:
-        """Connect as a client.
+    async def open(
+        cls, address: str, credentials: Credentials | None, *, role: Role = Role.CLIENT, timeout: float = 10.0
+    ) -> ControlLink:
+        """Connect.
 
         Parameters
         ----------
         address : str
             Of the scheduler.
         credentials : Credentials, optional
-            With the clients' secret; None for ``inproc://``.
+            With the secret of the role; None for ``inproc://``.
+        role : Role
+            Observers may only ask; they are not counted among the clients.
         timeout : float
             Seconds until the scheduler must have answered.
 
@@ -53,18 +57,22 @@ class ControlLink:
             As for any client.
         """
         self = cls()
-        incarnation = IdSource().incarnation()
-        async with asyncio.timeout(timeout):
-            self._link = await connect(
-                address,
-                credentials=credentials,
-                role=Role.CLIENT,
-                incarnation=incarnation,
-                handler=self,
-                timeout=timeout,
-            )
-            self._link.send((messages.HELLO, _own_info()))
-            await self._welcome
+        deadline = asyncio.get_running_loop().time() + timeout
+        self._link = await connect(
+            address,
+            credentials=credentials,
+            role=role,
+            incarnation=IdSource().incarnation(),
+            handler=self,
+            timeout=timeout,
+        )
+        self._link.send((messages.HELLO, _own_info()))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._welcome
+        except TimeoutError:
+            self._link.close("no answer")
+            raise ConnectionFailedError(f"the scheduler at {address} did not answer within {timeout:g} s") from None
         return self
 
     @property
