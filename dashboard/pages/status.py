@@ -243,7 +243,7 @@ def _stream_figure(runs: ColumnDataSource) -> figure:
     hover = HoverTool(tooltips=[("task", "@name")], point_policy="follow_mouse", show_arrow=False, name="hover")
     # A wheel that zooms would catch everybody who scrolls down the page, so it needs a key.
     zoom = WheelZoomTool(dimensions="width", modifiers={"ctrl": True})
-    tools = [hover, PanTool(dimensions="width"), zoom]
+    tools = [hover, PanTool(dimensions="width", name="pan"), zoom]
     plot = _figure(
         "stream", tools, x_range=Range1d(start=0, end=30_000), y_range=Range1d(start=0.5, end=-0.5), min_border_right=8
     )

@@ -39,14 +39,18 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'$$\\alert{x}$$<script>alert(2)</script
 
 
 @asynccontextmanager
-async def browser(folder: Path, width: int = 1400, height: int = 1000) -> AsyncIterator[Any]:
+async def browser(folder: Path, width: int = 1400, height: int = 1000, **options: Any) -> AsyncIterator[Any]:
     """A page in a fresh browser; fails if it says anything alarming or asks anybody but us."""
     from playwright.async_api import async_playwright
 
     alarms: list[str] = []
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
-            folder / "profile", executable_path=CHROMIUM, args=ARGUMENTS, viewport={"width": width, "height": height}
+            folder / "profile",
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            viewport={"width": width, "height": height},
+            **options,
         )
         page = await context.new_page()
         page.on("console", lambda m: m.type in {"error", "warning"} and alarms.append(f"console: {m.text}"))
@@ -123,7 +127,19 @@ async def test_the_page_shows_a_live_cluster(tmp_path: Path) -> None:
         assert await page.inner_text("#workers tbody tr:first-child strong") == "worker-5"
         await page.click("#window [data-seconds='10']")
         span = await page.evaluate("(() => { const r = Bokeh.documents[0].roots()[0].x_range; return r.end - r.start; })()")
-        assert span == pytest.approx(10_100, rel=0.01)
+        assert span == pytest.approx(10_200, rel=0.01)
+        await _drag(page)
+        await until(lambda: _when(page.inner_text("#stream-hint"), lambda text: text.startswith("Standing still.")))
+        await page.click("#window [data-seconds='30']")
+        assert (await page.inner_text("#stream-hint")).startswith("One row per thread")
+
+
+async def _drag(page: Any) -> None:
+    box = await page.locator("#plot-stream").bounding_box()
+    await page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 100)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 100, steps=5)
+    await page.mouse.up()
 
 
 async def _when(value: Awaitable[Any], condition: Callable[[Any], bool]) -> Any:
@@ -194,6 +210,21 @@ async def test_a_tooltip_tells_about_a_task(tmp_path: Path) -> None:
         await open_page(page, site)
         await until(lambda: page.locator("#progress li").count())
         await _hover_over_a_task(page)
+        text = await page.locator(".bk-Tooltip", has_text="took").first.text_content()
+        assert "worker-" in text
+        assert "ended" in text
+
+
+async def test_a_finger_scrolls_the_page(tmp_path: Path) -> None:
+    async with running(DemoSource()) as site, browser(tmp_path, 390, 844, has_touch=True, is_mobile=True) as page:
+        await open_page(page, site)
+        actions = await page.evaluate(
+            "(() => { const found = []; const walk = (root) => { for (const e of root.querySelectorAll('*')) {"
+            "if (e.shadowRoot) walk(e.shadowRoot); if (e.classList.contains('bk-events')) "
+            "found.push(getComputedStyle(e).touchAction); } }; walk(document); return found; })()"
+        )
+        assert len(actions) == 4
+        assert all(action == "auto" or "pan-y" in action for action in actions)
 
 
 async def test_a_lost_scheduler_is_said(tmp_path: Path) -> None:
@@ -239,6 +270,7 @@ async def test_the_link_works_from_another_site(tmp_path: Path) -> None:
         page.alarms.clear()
         await page.click("a")
         await page.wait_for_selector("body.ready", timeout=30_000)
+        assert page.url == f"http://{site.host}/status"
         other.close()
         page.alarms[:] = [alarm for alarm in page.alarms if "favicon" not in alarm]
 

@@ -151,6 +151,7 @@ def test_times_that_make_no_sense_do_not_reach_the_json() -> None:
     model.tick(T)
     model.set_overview(T, overview(rows=[progress(memory=2)]))
     json.dumps(model.page(), allow_nan=False)
+    assert model.stream.hidden == 1
 
 
 def test_clear_forgets_but_readers_notice() -> None:

@@ -4,6 +4,7 @@
 const Plots = (() => {
   const CHART_MS_MIN = 60_000;
   const CHART_MS_MAX = 300_000;
+  const HINT = document.getElementById("stream-hint").textContent;
   const models = {};
   let seconds = 30;
   let live = true;
@@ -23,6 +24,7 @@ const Plots = (() => {
     numbers = models.stream.tags[0];
     label();
     describe();
+    adapt();
     return numbers;
   }
 
@@ -33,7 +35,12 @@ const Plots = (() => {
     models.rate.left[0].formatter.doFormat = (ticks) => ticks.map((tick) => Format.precise(tick));
     models.cpu.left[0].formatter.doFormat = (ticks) => ticks.map((tick) => `${Format.precise(tick)} %`);
     models.memory.left[0].formatter.doFormat = (ticks) => ticks.map(Format.bytes);
-    for (const model of Object.values(models)) model.request_render?.();
+  }
+
+  // With a finger, dragging scrolls the page.
+  function adapt() {
+    const pan = models.stream.toolbar.tools.find((tool) => tool.name === "pan");
+    if (matchMedia("(pointer: coarse)").matches) pan.setv({active: false}, {sync: false});
   }
 
   // Tooltips are made as elements with text in them, never as HTML. Bokeh shows them in a shadow tree, out of reach of the
@@ -91,26 +98,31 @@ const Plots = (() => {
   function follow(view) {
     const range = models.stream.x_range;
     if (placed !== null && (range.start !== placed[0] || range.end !== placed[1])) setLive(false);
+    const now = (view.time * 1000) || Date.now();
     if (live) {
-      const end = (view.stream.latest || view.time) * 1000;
-      const runs = models.stream.renderers[0].data_source.data.left;
-      let start = end - seconds * 1000;
-      if (seconds === 0) {
-        start = end - 1000;
-        for (const left of runs) if (left < start) start = left;
-      }
-      const margin = (end - start) * 0.01;
-      placed = [start, end + margin];
+      let first = Infinity;
+      for (const left of models.stream.renderers[0].data_source.data.left) if (left < first) first = left;
+      placed = span(first, view.stream.latest * 1000 || now, seconds * 1000);
       place(range, ...placed);
     }
-    const end = view.time * 1000;
     const times = models.rate.renderers[0].data_source.data.time;
-    const span = Math.min(Math.max(end - (times[0] ?? end), CHART_MS_MIN), CHART_MS_MAX);
-    for (const name of ["rate", "cpu", "memory"]) place(models[name].x_range, end - span, end);
+    const charts = span(times[0], now, Math.min(Math.max(now - times[0], CHART_MS_MIN), CHART_MS_MAX));
+    for (const name of ["rate", "cpu", "memory"]) place(models[name].x_range, ...charts);
+  }
+
+  // Time that is `length` long (0: all there is) and ends where the data does. While there is less data than that, it
+  // grows from the left, so that nothing moves.
+  function span(first, last, length) {
+    if (!(first < last)) first = last;
+    if (length === 0) length = Math.max(last - first, 1000);
+    const margin = length * 0.01;
+    const start = Math.max(last - length, first);
+    return [start - margin, start + length + margin];
   }
 
   function setLive(value) {
     live = value;
+    Dom.text(document.getElementById("stream-hint"), live ? HINT : "Standing still. Choose a span of time to follow again.");
     for (const button of document.querySelectorAll("#window button")) {
       button.setAttribute("aria-pressed", String(live && Number(button.dataset.seconds) === seconds));
     }
