@@ -159,7 +159,7 @@ class ChildProcess:
         self.pid = self._popen.pid
         if niceness:
             with suppress(OSError):  # gone already, or not permitted: then it runs as it is
-                os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
+                os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
         if capture:
             self._start_capture()
 
