@@ -65,6 +65,11 @@ bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures,
 wheel: $(INSTALLED)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --outdir dist
 
+docs:  ## Build the documentation into build/docs; a warning is an error
+	@$(MAKE) venv EXTRAS=docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "open build/docs/index.html"
+
 compose-config: $(INSTALLED)  ## Validate docker-compose.yml; needs no engine
 	$(BIN)/python -m pytest -q tests/packaging/test_compose.py
 

@@ -30,9 +30,10 @@ class ProgressBar(Callback):
     Examples
     --------
     >>> from myscheduler import delayed
-    >>> with ProgressBar():                                   # doctest: +SKIP
+    >>> with ProgressBar():
     ...     delayed(sum)([delayed(abs)(i) for i in range(8)]).compute()
-    [########################################] | 9/9 | 100% | 0.0 s
+    [########################################] | 9/9 | 100% | ... s
+    28
     """
 
     def __init__(

@@ -17,12 +17,19 @@ from myscheduler import Client
 from tests.support.repository import module_name, package_files, read
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-SOURCES = [path for path in (*package_files(), "tests/support/repository.py") if ">>> " in read(path)]
+HELPERS = ("tests/support/repository.py", "tests/docs/pages.py", "tests/docs/test_code_blocks.py", "docs/statechart.py")
+SOURCES = [path for path in (*package_files(), *HELPERS) if ">>> " in read(path)]
 
 #: In the examples of these files ``client`` is a client of a running cluster.
 WITH_CLIENT = ("client/api/", "deploy/local.py", "graph/compute.py", "worker/server/context.py")
 
-CLASSES = (myscheduler.Client, myscheduler.Future, myscheduler.LocalCluster, myscheduler.as_completed, myscheduler.Delayed)
+CLASSES = (
+    myscheduler.Client,
+    myscheduler.Future,
+    myscheduler.LocalCluster,
+    myscheduler.as_completed,
+    myscheduler.Delayed,
+)
 #: Of classes, but not for users.
 INTERNAL = {"reduce_outside_call", "settled", "session", "submitter"}
 FUNCTIONS = [
@@ -38,7 +45,7 @@ METHODS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client() -> Iterator[Client]:
     """Scheduler and one worker in this process: started in milliseconds."""
     with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
@@ -66,7 +73,7 @@ def test_examples(path: str, request: pytest.FixtureRequest, tmp_path: Path, mon
 def test_classes_say_what_they_take_and_show_how(kind: type) -> None:
     text = inspect.getdoc(kind) or ""
     if kind is not myscheduler.Delayed:  # made by delayed()
-        assert missing_parameters(kind.__init__, text) == []
+        assert missing_parameters(kind, text) == []
     assert "\nExamples\n---" in text
 
 
