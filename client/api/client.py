@@ -96,16 +96,6 @@ class Client(Questions):
     def current(cls) -> Client:
         """The client that is meant here; see ``get_client``.
 
-        Returns
-        -------
-        Client
-            Connected.
-
-        Raises
-        ------
-        UsageError
-            There is none.
-
         Examples
         --------
         >>> Client.current() is client
@@ -258,10 +248,8 @@ class Client(Questions):
 
         Raises
         ------
-        GraphError
-            A key names two different tasks.
-        SerializationError
-            A function or an argument cannot be pickled.
+        GraphError, SerializationError
+            A key names two different tasks. A function or an argument cannot be pickled.
 
         Examples
         --------
@@ -333,12 +321,7 @@ class Client(Questions):
         Returns
         -------
         object
-            Values, or futures, in the shape of ``keys``.
-
-        Raises
-        ------
-        GraphError
-            The graph has a cycle, or names a key that is not in it.
+            Values, or futures, in the shape of ``keys``. A graph that cannot be run raises GraphError.
 
         Examples
         --------
@@ -421,10 +404,8 @@ class Client(Questions):
 
         Raises
         ------
-        TimeoutError
-            There was no worker in time.
-        SerializationError
-            A value cannot be pickled.
+        TimeoutError, SerializationError
+            There was no worker in time. A value cannot be pickled.
 
         Examples
         --------
