@@ -37,8 +37,11 @@ def check(core: Core) -> None:
             assert client in ts.wanted_by
             assert core.tasks.get(ts.key) is ts
     _check_queue(core.common.queue)
-    for requirement in core.requirements.values():
+    for requirement in core.special:
         _check_queue(requirement.queue)
+    for ts in core.tasks.values():
+        if ts.status is QUEUED and ts.worker is None and ts.requirement is not core.common:
+            assert ts.requirement in core.special, ts
     for status in Status:
         if status is not FORGOTTEN:
             count = sum(ts.status is status for ts in core.tasks.values())

@@ -52,7 +52,8 @@ class Core(Tables):
         self.last_ticket = 0
         self.next_order = 0  # where the ranks of the next request begin
         self.common = Requirement()
-        self.requirements: dict[tuple[object, ...], Requirement] = {}  # all but the common one
+        self.requirements: dict[tuple[object, ...], Requirement] = {}  # by what they ask for, to be shared
+        self.special: dict[Requirement, None] = {}  # requirements, other than the common one, with queued tasks
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
@@ -154,6 +155,8 @@ class Core(Tables):
         ts.worker = ws
         if ws is None:
             ts.requirement.queue.push(ts, self.last_ticket)
+            if ts.requirement is not self.common:
+                self.special[ts.requirement] = None
         else:
             ws.local.push(ts, self.last_ticket)
             if ws.sent < ws.nthreads or ws.local.length == 1:

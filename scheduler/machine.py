@@ -72,6 +72,7 @@ class SchedulerMachine:
 
     Examples
     --------
+    >>> from myscheduler.protocol.messages import Role
     >>> from myscheduler.scheduler.events import PeerJoined
     >>> versions = {"python": "3.11", "myscheduler": "0.1.0"}
     >>> machine = SchedulerMachine(Epoch(1), "00" * 16, "tcp://127.0.0.1:8786", versions)

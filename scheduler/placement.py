@@ -121,6 +121,8 @@ def place(core: Core) -> None:
                     progress = True
                     if not queued[QUEUED]:
                         break
+    for requirement in [requirement for requirement in core.special if not requirement.queue.length]:
+        del core.special[requirement]
     if not queued[QUEUED]:
         return
     for ws in list(roomy):
@@ -151,8 +153,8 @@ def _take(core: Core, ws: WorkerState) -> TaskState | None:
         ts = common.peek()
         if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
             best, queue = ts, common
-    if core.requirements:
-        for requirement in core.requirements.values():
+    if core.special:
+        for requirement in core.special:
             if requirement.queue.length and requirement.admits(ws) and requirement.fits_now(ws):
                 ts = requirement.queue.peek()
                 if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):

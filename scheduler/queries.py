@@ -11,12 +11,15 @@ from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
 from .events import Shutdown
 from .explain import explain
-from .state import MEMORY, ClientState, ObserverState, Status, WorkerState
+from .inspection import inspect_task, inspect_worker, list_tasks
+from .state import ASSIGNED, ERRED, MEMORY, RELEASED, ClientState, ObserverState, Status, WorkerState
 
 if TYPE_CHECKING:
     from .machine import SchedulerMachine
 
 Asker = ClientState | ObserverState
+#: Tasks that a question may visit, so that it does not hold up the work.
+COUNTED_MAX: Final = 50_000
 #: Returned by methods that answer later.
 LATER: Final = object()
 
@@ -88,6 +91,7 @@ def overview(machine: SchedulerMachine, peer: Asker, request: int) -> dict[str, 
         "address": core.address,
         "workers": [_worker_map(machine, ws) for ws in core.workers.values()],
         "clients": len(core.clients),
+        "stale": core.stale,
         "progress": [
             {
                 "name": prefix.name,
@@ -140,6 +144,46 @@ def processing(machine: SchedulerMachine, peer: Asker, request: int) -> list[tup
 def explain_key(machine: SchedulerMachine, peer: Asker, request: int, key: Key) -> str:
     """Why a task is where it is, in words."""
     return explain(machine.core, key)
+
+
+def task(machine: SchedulerMachine, peer: Asker, request: int, key: Key) -> dict[str, Any]:
+    """All about one task; ``status`` is ``"unknown"`` if there is none of that key."""
+    return inspect_task(machine.core, key)
+
+
+def tasks(
+    machine: SchedulerMachine, peer: Asker, request: int, kind: str | None, status: str | None, offset: int, limit: int
+) -> dict[str, Any]:
+    """Some tasks of a kind and in a state."""
+    return list_tasks(machine.core, kind, status, offset, limit)
+
+
+def worker(machine: SchedulerMachine, peer: Asker, request: int, name: str) -> dict[str, Any] | None:
+    """All about one worker, by incarnation, name or address; nil if it is not connected."""
+    workers = machine.core.workers
+    ws = workers.get(name) or next((ws for ws in workers.values() if name in (ws.name, ws.address)), None)
+    return None if ws is None else {**_worker_map(machine, ws), **inspect_worker(ws)}
+
+
+def progress(machine: SchedulerMachine, peer: Asker, request: int, keys: tuple[Key, ...]) -> Any:
+    """What is still to be done for ``keys``: rows (kind, waiting, with workers, failed); nil if that is too much to count."""
+    tasks = machine.core.tasks
+    counts: dict[str, list[int]] = {}
+    seen = {key: tasks[key] for key in keys if key in tasks}
+    waiting = list(seen.values())
+    while waiting:
+        ts = waiting.pop()
+        if ts.status in (MEMORY, RELEASED):
+            continue
+        count = counts.setdefault(ts.prefix.name, [0, 0, 0])
+        count[1 if ts.status is ASSIGNED else 2 if ts.status is ERRED else 0] += 1
+        for dep in ts.deps:
+            if dep.key not in seen:
+                seen[dep.key] = dep
+                waiting.append(dep)
+        if len(seen) > COUNTED_MAX:
+            return None
+    return [(name, *count) for name, count in counts.items()]
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
@@ -211,10 +255,14 @@ METHODS: Final[dict[str, tuple[Callable[..., Any], tuple[Role, ...]]]] = {
     "scheduler_info": (scheduler_info, _BOTH),
     "overview": (overview, _BOTH),
     "nthreads": (nthreads, _BOTH),
+    "task": (task, _BOTH),
+    "tasks": (tasks, _BOTH),
+    "worker": (worker, _BOTH),
     "who_has": (who_has, _CLIENT),
     "has_what": (has_what, _CLIENT),
     "processing": (processing, _CLIENT),
     "explain": (explain_key, _CLIENT),
+    "progress": (progress, _CLIENT),
     "place": (place, _CLIENT),
     "wait_for_workers": (wait_for_workers, _CLIENT),
     "restart": (restart, _CLIENT),

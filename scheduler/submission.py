@@ -15,6 +15,8 @@ from .state import ERRED, RELEASED, Arriving, ClientState, Function, TaskState
 #: Ranks are 63 bits: 15 for the priority in sixteenths (higher first), 48 for the position in the line.
 _POSITION_BITS: Final = 48
 _LEVELS: Final = 16384
+#: Different requirements that are remembered to be shared by later tasks.
+REQUIREMENTS_MAX: Final = 1000
 #: Priorities beyond this are cut off.
 PRIORITY_MAX: Final = 1000
 
@@ -66,6 +68,8 @@ class _Options:
             signature = (workers, loose, resources)
             requirement = core.requirements.get(signature)
             if requirement is None:
+                if len(core.requirements) >= REQUIREMENTS_MAX:
+                    core.requirements.clear()  # tasks keep theirs; only the sharing begins anew
                 requirement = core.requirements[signature] = Requirement(workers, loose, resources)
             self.requirement = requirement
 

@@ -147,3 +147,17 @@ def test_the_queue_of_a_lost_worker_is_shared_out() -> None:
     cluster.lose("w0")
     cluster.run_all()
     assert set(cluster.outcomes().values()) == {"memory"}
+
+
+def test_requirements_are_forgotten_with_their_tasks() -> None:
+    cluster = Cluster(workers=1)
+    for index in range(1005):
+        cluster.submit({f"x-{index}": ()}, workers=("w0", f"other-{index}"))
+        cluster.run_all()
+    assert len(cluster.core.requirements) <= 1000
+    assert not cluster.core.special
+    cluster.submit({"stuck": ()}, workers=("nowhere",))
+    assert len(cluster.core.special) == 1
+    cluster.say("c", (m.RELEASE, ("stuck",)))
+    cluster.submit({"y": ()})
+    assert not cluster.core.special

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler import queries
 from myscheduler.scheduler.events import PeerJoined
 from tests.support.scheduler import VERSIONS, Cluster
 
@@ -49,6 +52,23 @@ def test_the_overview_counts_by_kind_of_task() -> None:
     cluster.run_all()
     [inc, total] = cluster.call("overview")["progress"]
     assert (inc["done"], inc["released"], total["memory"]) == (2, 2, 1)
+
+
+def test_progress_counts_what_is_still_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit(
+        {"other": (), "inc-1": (), "inc-2": (), "sum": ("inc-1", "inc-2"), "x": ("sum",)}, wants=["x", "other"]
+    )
+    rows = cluster.call("progress", ("x", "nobody"))
+    assert sorted((name, waits + runs, failed) for name, waits, runs, failed in rows) == [
+        ("inc", 2, 0),
+        ("sum", 1, 0),
+        ("x", 1, 0),
+    ]
+    monkeypatch.setattr(queries, "COUNTED_MAX", 3)
+    assert cluster.call("progress", ("x",)) is None
+    cluster.run_all()
+    assert cluster.call("progress", ("x",)) == []
 
 
 def test_data_is_placed_by_threads_in_turn_or_everywhere() -> None:
