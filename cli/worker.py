@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from ..base.credentials import Credentials, SchedulerFile, find_cluster, read_scheduler_file
-from ..base.errors import UsageError
+from ..base.errors import MySchedulerError, UsageError
 from ..base.system import cpu_count
 from ..base.units import format_bytes, parse_seconds
 from ..deploy import exits
+from ..deploy.control import ControlLink
 from ..deploy.keeper import Keeper
 from ..deploy.process import ChildProcess
 from ..deploy.processes import WORKER_ENVIRONMENT, WORKER_MODULE
@@ -39,6 +40,8 @@ from .common import (
 FILE_CHECK_S = 0.2
 #: Seconds a worker may take to close.
 GRACE_S = 10.0
+#: Seconds to finish what runs and hand results over when a service manager stops us. Docker has 10 seconds of patience.
+HANDOVER_S = 6.0
 
 
 @click.command(
@@ -118,7 +121,7 @@ def main(
     """Start workers for the scheduler at ADDRESS.
 
     Without ADDRESS and --scheduler-file: for the scheduler that you started last on this machine. A worker process that
-    dies is replaced.
+    dies is replaced. SIGTERM lets workers finish and hand their results over, for some seconds; Ctrl-C stops at once.
 
     \b
     Examples:
@@ -270,10 +273,29 @@ async def keep_workers(config: Mapping[str, Any], names: list[str], greeting: st
     await asyncio.wait((stopping, ended), return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():
         click.echo(f"Closing: {stopping.result()}")
+        if stopping.result().startswith("SIGTERM"):
+            handing_over = asyncio.ensure_future(hand_over(config, names))
+            await asyncio.wait((handing_over, ended), timeout=HANDOVER_S, return_when=asyncio.FIRST_COMPLETED)
+            handing_over.cancel()
     await asyncio.gather(*(keeper.stop(GRACE_S) for keeper in keepers))
     if stopping.done():
         return exits.CLOSED
     return max((keeper.returncode if (keeper.returncode or 0) >= 0 else exits.INTERNAL) or 0 for keeper in keepers)
+
+
+async def hand_over(config: Mapping[str, Any], names: list[str]) -> None:
+    """Have the scheduler empty the workers and stop them. If it cannot, what they hold is computed again."""
+    credentials = Credentials.from_dict(config["credentials"])
+    if "client" not in credentials.secrets:
+        return
+    try:
+        control = await ControlLink.open(config["scheduler"], credentials, timeout=HANDOVER_S / 3)
+        try:
+            await control.call("retire_workers", tuple(names))
+        finally:
+            control.close("handed over")
+    except MySchedulerError as error:
+        click.echo(f"Results were not handed over: {error}", err=True)
 
 
 def _keeper(config: Mapping[str, Any], name: str) -> Keeper:

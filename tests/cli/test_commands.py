@@ -259,6 +259,38 @@ def test_a_restarted_scheduler_gets_its_workers_back(start: Start, tmp_path: Pat
         assert client.submit(len, "abcd").result(timeout=30) == 4
 
 
+def test_a_worker_that_is_told_to_end_finishes_and_hands_its_results_over(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    leaving = start("worker", address, "--nthreads", "1", "--name", "leaving")
+    leaving.until("registered with")
+    with Client(address) as client:
+        done = client.submit(os.urandom, 200_000)
+        value = done.result(timeout=30)
+        running = client.submit(lambda: [os.getpid(), time.sleep(0.5)][0])
+        until(lambda: any(client.processing().values()))
+        start("worker", address, "--nthreads", "1", "--name", "staying").until("registered with")
+        code, output = leaving.end(signal.SIGTERM)
+        assert code == 0, output
+        assert list(client.nthreads().values()) == [1]
+        assert done.result(timeout=30) == value, "it was computed again"
+        assert running.result(timeout=30) > 0
+        assert "not handed over" not in output
+
+
+def test_a_worker_that_is_told_to_end_does_not_wait_for_a_scheduler_that_is_gone(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    worker = start("worker", address, "--nthreads", "1")
+    worker.until("registered with")
+    scheduler.end(signal.SIGKILL)
+    began = time.monotonic()
+    assert worker.end(signal.SIGTERM)[0] == 0
+    assert time.monotonic() - began < worker_command.HANDOVER_S
+
+
 def test_shutdown_by_a_client_ends_both_with_0(start: Start) -> None:
     scheduler = start("scheduler", "--port", "0", "--no-dashboard")
     scheduler.until("Ctrl-C")

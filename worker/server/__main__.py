@@ -81,20 +81,21 @@ async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int 
     if lifeline is not None and not bind_life_to(lifeline):
         loop.add_reader(lifeline, os._exit, FAILED)
     tasks: dict[asyncio.Task[None], None] = {}
+    starting = loop.create_task(_start(worker, preloads))
 
     def stop(signal_name: str) -> None:
-        task = loop.create_task(worker.close(signal_name))
-        tasks[task] = None
+        # A worker may wait long for its scheduler; there is nothing to close before it has found one.
+        if not starting.cancel():
+            tasks[loop.create_task(worker.close(signal_name))] = None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     worker.at_close(lambda: preloads.teardown(worker))
     try:
-        await preloads.setup(worker)
-        await worker.start()
+        await starting
+    except asyncio.CancelledError:
+        return CLOSED
     except (AuthenticationError, ConnectionFailedError, UsageError, ClusterError, TimeoutError) as error:
-        if tasks:  # closed by a signal while it was starting
-            return CLOSED
         logger.error("worker: %s", error)  # noqa: TRY400 (the text says it all)
         unreachable = isinstance(error, (ConnectionFailedError, TimeoutError))
         return UNREACHABLE if unreachable else REFUSED
@@ -104,6 +105,11 @@ async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int 
     if exit_reason is not ExitReason.CLOSED:
         logger.error("worker %s ends: %s", worker.name, worker.exit_text)
     return _CODES[exit_reason]
+
+
+async def _start(worker: Worker, preloads: Preloads) -> None:
+    await preloads.setup(worker)
+    await worker.start()
 
 
 def _worker(config: Mapping[str, Any]) -> Worker:
