@@ -67,7 +67,7 @@ wheel: $(INSTALLED)  ## Build the wheel and the source distribution into dist/
 
 docs:  ## Build the documentation into build/docs; a warning is an error
 	@$(MAKE) venv EXTRAS=docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "open build/docs/index.html"
 
 compose-config: $(INSTALLED)  ## Validate docker-compose.yml; needs no engine

@@ -35,6 +35,8 @@ python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
+smartquotes = False  # two hyphens are an option of a command
+
 html_theme = "furo"
 html_title = f"myscheduler {release}"
 html_copy_source = False
@@ -60,10 +62,10 @@ def add_toctree(_app: Any, docname: str, source: list[str]) -> None:
         return
     for part in re.split(r"(?m)^## ", source[0]):
         title = part.partition("\n")[0] if not part.startswith("#") else ""
-        pages = dict.fromkeys(re.findall(r"\]\(([\w/-]+)\.md\)", part))
+        pages = re.findall(r"\[([^]]+)\]\(([\w/-]+)\.md\)", part)
         if pages:
             options = ":hidden:\n" + (f":caption: {title}\n" if title else "")
-            source[0] += f"\n```{{toctree}}\n{options}\n" + "\n".join(pages) + "\n```\n"
+            source[0] += f"\n```{{toctree}}\n{options}\n" + "\n".join(f"{name} <{page}>" for name, page in pages) + "\n```\n"
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -37,7 +37,7 @@ class Client(Questions):
 
     Parameters
     ----------
-    address : str or cluster, optional
+    address : str or LocalCluster, optional
         ``"tcp://host:8786"``, ``"host:8786"``, or an object with ``scheduler_address`` and ``credentials``.
     scheduler_file : path, optional
         A file with address and credentials, as schedulers write it.
