@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         default_client,
         fire_and_forget,
         get_client,
+        progress,
         wait,
     )
     from .deploy.local import LocalCluster
@@ -81,6 +82,7 @@ _HOMES = {
         "default_client",
         "fire_and_forget",
         "get_client",
+        "progress",
         "wait",
     ),
     ".deploy.local": ("LocalCluster",),
@@ -132,6 +134,7 @@ __all__ = [
     "get_task_key",
     "get_worker",
     "persist",
+    "progress",
     "rejoin",
     "secede",
     "tokenize",

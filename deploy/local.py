@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import html
 import logging
 import os
 import secrets
@@ -13,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from ..base import config
+from ..base import config, html
 from ..base.config import CONFIGURED, Configured
 from ..base.credentials import Credentials
 from ..base.errors import ClosedError, UsageError
@@ -317,16 +316,7 @@ class LocalCluster:
         return f"LocalCluster({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
 
     def _repr_html_(self) -> str:
-        rows = []
-        for name, value in self._facts().items():
-            rows.append(f"<tr><th style='text-align: left'>{name}</th><td>{html.escape(value)}</td></tr>")
-        link = self.dashboard_link
-        if link:
-            # The token stays in the link's target: what is shown may end up in a shared notebook's picture.
-            shown = html.escape(link.partition("?")[0])
-            anchor = f"<a href='{html.escape(link)}' target='_blank' rel='noreferrer'>{shown}</a>"
-            rows.append(f"<tr><th style='text-align: left'>dashboard</th><td>{anchor}</td></tr>")
-        return f"<table><caption><b>LocalCluster</b></caption>{''.join(rows)}</table>"
+        return html.facts("LocalCluster", self._facts(), self.dashboard_link)
 
     def _facts(self) -> dict[str, str]:
         sizing = self._spec.sizing

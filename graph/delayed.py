@@ -7,13 +7,13 @@ when somebody wants to run it. Nothing here recurses along the graph: chains of 
 
 from __future__ import annotations
 
-import html
 import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import WRAPPER_ASSIGNMENTS
 from operator import methodcaller
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast, overload
 
+from ..base import html
 from ..base.errors import UsageError
 from ..base.ids import unique_suffix
 from ..base.keys import Key, validate_key
@@ -30,6 +30,7 @@ from .validate import check_same
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _MISSING: Final[Any] = object()
+_SHOWN_PARENTS: Final = 8
 
 
 class Delayed(Operators, TaskRef, Generic[T_co]):
@@ -193,7 +194,12 @@ class Delayed(Operators, TaskRef, Generic[T_co]):
         return f"Delayed({self.key!r})"
 
     def _repr_html_(self) -> str:
-        return f"<code>{html.escape(repr(self))}</code>"
+        task = self._task
+        names = [str(parent.key) for parent in self._parents[:_SHOWN_PARENTS]]
+        more = len(self._parents) - len(names)
+        needs = ", ".join([*names, f"and {more} more"] if more else names)
+        called = None if task is None or task.func is identity else name_of(task.func)
+        return html.facts("Delayed", {"key": self.key, "calls": called, "needs": needs or None})
 
     def __copy__(self) -> Delayed[T_co]:
         return self

@@ -7,6 +7,7 @@ from .completed import as_completed
 from .defaults import default_client, get_client
 from .futures import Future, fire_and_forget
 from .waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, DoneAndNotDone, wait
+from .watching import progress
 
 __all__ = [
     "ALL_COMPLETED",
@@ -19,5 +20,6 @@ __all__ = [
     "default_client",
     "fire_and_forget",
     "get_client",
+    "progress",
     "wait",
 ]

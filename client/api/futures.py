@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...base import html
 from ...base.errors import CancelledError
 from ...base.keys import Key, validate_key
 from ...base.refs import TaskRef
-from ...base.units import parse_seconds
-from ..records import CANCELLED, ERROR, FINISHED, PENDING, Ending, Record, State
+from ...base.units import format_bytes, parse_seconds
+from ..records import CANCELLED, ERROR, FINISHED, LOST, PENDING, Ending, Record, State
 from . import callbacks, waiting
 from .outcomes import exception_of
 
@@ -105,6 +106,17 @@ class Future(TaskRef, Generic[T]):
         kind = f", type: {self.type}" if state == FINISHED else ""
         key = self.key if isinstance(self.key, str) else repr(self.key)
         return f"<Future: {state}{kind}, key: {key}>"
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        rows: dict[str, object] = {"key": self.key, "status": record.state, "type": self.type}
+        if self.nbytes is not None:
+            rows["size"] = format_bytes(self.nbytes)
+        if record.state == ERROR:
+            rows["error"] = record.failure.text
+        elif record.state in (CANCELLED, LOST):
+            rows["reason"] = record.ending.reason
+        return html.facts("Future", rows)
 
     # ---- outcome ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from ...base import html
 from ...base.credentials import Credentials, write_scheduler_file
 from ...base.errors import ClosedError, ClusterError, UsageError
 from ...base.keys import Key
@@ -212,12 +213,23 @@ class Lifetime:
     def __repr__(self) -> str:
         if self.status != "running":
             return f"<Client: {self.scheduler_address or 'no scheduler'!r} {self.status}>"
+        workers, threads, memory = self._size()
+        text = f"<Client: {self.scheduler_address!r} processes={workers} threads={threads}"
+        return f"{text}, memory={format_bytes(memory)}>" if memory else f"{text}>"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"scheduler": self.scheduler_address or None, "status": self.status}
+        if self.status == "running":
+            workers, threads, memory = self._size()
+            rows |= {"workers": workers, "threads": threads, "memory": format_bytes(memory) if memory else None}
+        return html.facts("Client", rows, self.dashboard_link)
+
+    def _size(self) -> tuple[int, int, int]:
+        """Workers, their threads and memory."""
         self._refresh()
         workers = self._scheduler_info.get("workers", ())
         threads = sum(worker["nthreads"] for worker in workers)
-        memory = sum(worker["memory_limit"] for worker in workers)
-        text = f"<Client: {self.scheduler_address!r} processes={len(workers)} threads={threads}"
-        return f"{text}, memory={format_bytes(memory)}>" if memory else f"{text}>"
+        return len(workers), threads, sum(worker["memory_limit"] for worker in workers)
 
     def _refresh(self) -> None:
         """Ask the scheduler about itself, if that can be done here and now; older numbers will do."""

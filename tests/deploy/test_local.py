@@ -294,7 +294,7 @@ def test_html_shows_the_link_but_not_the_token_as_text() -> None:
         token = cluster.dashboard_link.partition("token=")[2]
         html = cluster._repr_html_()
         assert html.count(token) == 1
-        assert f"token={token}' target=" in html
+        assert f'token={token}" target=' in html
         assert "<b>bold</b>" not in html
         assert "token" not in repr(cluster)
 

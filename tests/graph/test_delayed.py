@@ -277,10 +277,19 @@ def test_what_needs_the_value_is_refused(use: Callable[[Any], Any], message: str
 def test_repr_and_hash() -> None:
     x = delayed(5, name="<x>")
     assert repr(x) == "Delayed('<x>')"
-    assert x._repr_html_() == "<code>Delayed(&#x27;&lt;x&gt;&#x27;)</code>"
     assert {x: 1}[x] == 1
     assert copy.copy(x) is x
     assert copy.deepcopy([x])[0] is x
+
+
+def test_html_is_escaped() -> None:
+    x = delayed(5, name="<x>")
+    shown = (delayed(max)([x] + [delayed(i, name=f"y{i}") for i in range(9)]))._repr_html_()
+    assert "<x>" not in shown
+    assert "&lt;x&gt;, y0, y1, y2, y3, y4, y5, y6, and 2 more</td>" in shown
+    assert ">max</td>" in shown
+    assert "needs" not in x._repr_html_()
+    assert "calls" not in x._repr_html_()
 
 
 def test_pickle_carries_the_graph() -> None:

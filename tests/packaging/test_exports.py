@@ -13,7 +13,7 @@ from tests.support.repository import read, tree
 PUBLIC = """
     ALL_COMPLETED FIRST_COMPLETED FIRST_EXCEPTION
     Client Future LocalCluster
-    as_completed default_client fire_and_forget get_client wait
+    as_completed default_client fire_and_forget get_client progress wait
     Delayed annotate compute delayed persist tokenize visualize
     get_task_key get_worker rejoin secede
     Callback ProgressBar config
