@@ -17,6 +17,9 @@ CONTROL_BYTES_MAX = 64 * MIB
 BUFFERS_PER_FRAME_MAX = 65_536
 #: One raw buffer; memory is only touched as bytes arrive.
 BUFFER_BYTES_MAX = 64 * KIB * MIB
+#: Functions that a client expects the scheduler to remember for it, and their bytes in all; older ones are sent again.
+FUNCTIONS_REMEMBERED_MAX = 1000
+FUNCTION_BYTES_REMEMBERED_MAX = 16 * MIB
 #: Text made from an exception on the worker.
 TRACEBACK_CHARS_MAX = 64 * KIB
 #: Names of workers, functions, types.

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from ..base.keys import Key
-from ..base.limits import ROWS_PER_MESSAGE_MAX
-from ..protocol.blob import Payload
-from ..protocol.messages import RELEASE, SUBMIT, WANT, Message, Row
+from ..base.limits import FUNCTION_BYTES_REMEMBERED_MAX, FUNCTIONS_REMEMBERED_MAX, ROWS_PER_MESSAGE_MAX
+from ..protocol.blob import Payload, payload_nbytes
+from ..protocol.messages import RELEASE, SUBMIT, UNDEFINE, WANT, Message, Row
 
 #: priority, retries, workers, allow_other_workers, resources; see messages.OPTION_FIELDS
 Option: TypeAlias = tuple[float, int, tuple[str, ...] | None, bool, tuple[tuple[str, float], ...] | None]
@@ -32,12 +32,24 @@ class Outbox:
     one message per flush. Keys wanted or released are gathered likewise.
     """
 
-    __slots__ = ("_functions", "_messages", "_next_request", "_options", "_rows", "_sent", "_wants")
+    __slots__ = (
+        "_arriving",
+        "_functions",
+        "_messages",
+        "_next_request",
+        "_options",
+        "_rows",
+        "_sent",
+        "_sent_bytes",
+        "_wants",
+    )
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._next_request = 0
-        self._sent: dict[bytes, None] = {}  # functions the scheduler has been told
+        self._sent: dict[bytes, int] = {}  # functions the scheduler remembers for us, with their sizes, oldest first
+        self._sent_bytes = 0
+        self._arriving: dict[int, None] = {}  # requests of which more slices are to come
         # The open SUBMIT of single tasks:
         self._functions: dict[bytes, Payload] = {}
         self._options: dict[Option, int] = {}
@@ -64,7 +76,7 @@ class Outbox:
             self._close_open()
         key, func_id, payload, deps = call
         if func_id not in self._sent:
-            self._sent[func_id] = None
+            self._remember(func_id, function)
             self._functions[func_id] = function
         options = self._options
         number = options.get(option)
@@ -86,9 +98,30 @@ class Outbox:
     ) -> None:
         """Queue at most ``ROWS_PER_MESSAGE_MAX`` finished rows of a request as a message of their own."""
         new = tuple((func_id, payload) for func_id, payload in functions if func_id not in self._sent)
-        for func_id, _ in new:
-            self._sent[func_id] = None
+        self._arriving[request] = None
+        for func_id, payload in new:
+            self._remember(func_id, payload)
         self.say((SUBMIT, request, new, tuple(options), tuple(rows), wants, more))
+        if not more:
+            del self._arriving[request]
+        self._forget_functions()
+
+    def _remember(self, func_id: bytes, payload: Payload) -> None:
+        self._sent[func_id] = size = payload_nbytes(payload)
+        self._sent_bytes += size
+
+    def _forget_functions(self) -> None:
+        """Let the scheduler drop the oldest functions, unless slices to come may refer to them."""
+        sent = self._sent
+        if self._arriving:
+            return
+        gone: list[bytes] = []
+        while len(sent) > FUNCTIONS_REMEMBERED_MAX or self._sent_bytes > FUNCTION_BYTES_REMEMBERED_MAX:
+            func_id = next(iter(sent))
+            self._sent_bytes -= sent.pop(func_id)
+            gone.append(func_id)
+        if gone:
+            self._messages.append((UNDEFINE, tuple(gone)))
 
     def want(self, key: Key) -> None:
         """Queue a key of which there is a future now."""
@@ -116,6 +149,7 @@ class Outbox:
             functions, self._functions = tuple(self._functions.items()), {}
             options, self._options = tuple(self._options), {}
             self._messages.append((SUBMIT, self.new_request(), functions, options, rows, None, False))
+            self._forget_functions()
         elif self._wants:
             wants, self._wants = tuple(self._wants), []
             self._messages.append((WANT, wants))

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from ..base.errors import ProtocolError
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from .blob import Blob
+from .shared import SharedBlob
 
 Message: TypeAlias = tuple[Any, ...]
 Row: TypeAlias = tuple[Any, ...]
@@ -61,6 +62,9 @@ PLACED: Final = 15
 FETCH: Final = 16
 #: (op, request: int, method: str, args: tuple) a question or a command by name; answered by REPLY
 CALL: Final = 17
+#: (op, func_ids) I will not refer to these functions again without sending them; from the scheduler to a worker: no task
+#: that was sent to you calls them any more
+UNDEFINE: Final = 18
 
 # ---- scheduler to client --------------------------------------------------------------------------------------------
 #: (op, rows (key, nbytes: int, type_name: str, payload or nil, address or nil)) results you want exist
@@ -113,6 +117,12 @@ PUT_DATA: Final = 61
 STORED: Final = 62
 #: (op, request: int, rows (key, payload), missing: rows (key, reason: str))
 DATA: Final = 63
+#: (op, request: int, rows (key, attempt), place: str) like GET_DATA, from a process that can open memory of others at this
+#: place; answered by SHARED
+GET_SHARED: Final = 64
+#: (op, request: int, rows (key, payload or shared), missing: rows (key, reason: str)) like DATA, where large values are
+#: named instead of sent if the sender is at the same place
+SHARED: Final = 65
 
 # ---- observers ------------------------------------------------------------------------------------------------------
 #: (op,) stream EVENTS to me
@@ -227,6 +237,7 @@ SPECS: Final[dict[int, Spec]] = {
     RETRY: _spec("RETRY", _C, (int,), (tuple,)),
     PLACED: _spec("PLACED", _C, (int,), Rows((_KEY, (int,), (int,), (str,), (tuple,)))),
     FETCH: _spec("FETCH", _C, (int,), (tuple,)),
+    UNDEFINE: _spec("UNDEFINE", (Role.CLIENT, Role.SCHEDULER), (tuple,)),
     CALL: _spec("CALL", (Role.CLIENT, Role.OBSERVER), (int,), (str,), (tuple,), hashed=False),
     IN_MEMORY: _spec("IN_MEMORY", _S, Rows((_KEY, (int,), (str,), (*_PAYLOAD, _NIL), (str, _NIL)))),
     FAILED: _spec("FAILED", _S, Rows((_KEY, _PAYLOAD, (str,), (str,), _KEY))),
@@ -255,6 +266,8 @@ SPECS: Final[dict[int, Spec]] = {
     PUT_DATA: _spec("PUT_DATA", _C, (int,), Rows((_KEY, (int,), _PAYLOAD))),
     STORED: _spec("STORED", _W, (int,), Rows((_KEY, (int,), (int,), (str,)))),
     DATA: _spec("DATA", (Role.WORKER, Role.SCHEDULER), (int,), Rows((_KEY, _PAYLOAD)), Rows((_KEY, (str,)))),
+    GET_SHARED: _spec("GET_SHARED", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN), (str,)),
+    SHARED: _spec("SHARED", _W, (int,), Rows((_KEY, (*_PAYLOAD, SharedBlob))), Rows((_KEY, (str,)))),
     OBSERVE: _spec("OBSERVE", (Role.OBSERVER,)),
     EVENTS: _spec("EVENTS", _S, Rows((_KEY, (str,), (int,), (float,), (float,), (bool,)))),
 }

@@ -12,7 +12,7 @@ from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
-from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, Message, Row
+from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
 from .placement import choose_queue
 from .queues import Requirement
 from .state import (
@@ -64,7 +64,7 @@ class Core(Tables):
 
     # ---- outboxes ---------------------------------------------------------------------------------------------------
 
-    def row(self, peer: Peer, op: int, row: Row) -> None:
+    def row(self, peer: Peer, op: int, row: Row | bytes) -> None:
         """Add a row to the message ``op`` that goes to ``peer`` after this batch."""
         rows = peer.rows.get(op)
         if rows is None:
@@ -275,6 +275,19 @@ class Core(Tables):
         dep.needed_by -= 1
         if not dep.needed_by and not dep.wanted_by:
             self.loose.append(dep)
+
+    def drop_function_user(self, func_id: bytes) -> None:
+        """A task or a client does not refer to a function any more. If it was the last, workers need not keep it."""
+        function = self.functions.get(func_id)
+        if function is None:
+            return
+        function.users -= 1
+        if not function.users:
+            del self.functions[func_id]
+            for ws in self.workers.values():
+                if func_id in ws.functions:
+                    del ws.functions[func_id]
+                    self.row(ws, UNDEFINE, func_id)
 
     # ---- data -------------------------------------------------------------------------------------------------------
 

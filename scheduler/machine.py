@@ -34,6 +34,7 @@ from ..protocol.messages import (
     RETRY,
     SECEDED,
     SUBMIT,
+    UNDEFINE,
     UNFETCHED,
     WANT,
     WELCOME,
@@ -51,7 +52,7 @@ from .state import ClientState, ObserverState, Peer, WorkerState
 
 #: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
 #: ones are sent.
-_ROW_ORDER: Final = (GATHER, RECALL, FREE, ACQUIRE, COMPUTE, IN_MEMORY, FAILED, CANCELLED, LOST, EVENTS)
+_ROW_ORDER: Final = (GATHER, RECALL, FREE, UNDEFINE, ACQUIRE, COMPUTE, IN_MEMORY, FAILED, CANCELLED, LOST, EVENTS)
 #: Seconds between two looks for silent workers.
 _WATCH_S: Final = 1.0
 
@@ -278,6 +279,7 @@ _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
 }
 _FROM_CLIENT: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     SUBMIT: submission.on_submit,
+    UNDEFINE: submission.on_undefine,
     WANT: submission.on_want,
     RELEASE: submission.on_release,
     CANCEL: submission.on_cancel,

@@ -9,7 +9,6 @@ from typing import Any, Final
 from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
-from ..protocol.messages import Row
 from .queues import Queue, Requirement
 
 
@@ -190,7 +189,7 @@ class Peer:
     def __init__(self, incarnation: str, now: float) -> None:
         self.incarnation = incarnation
         self.last_seen = now
-        self.rows: dict[int, list[Row]] = {}
+        self.rows: dict[int, list[Any]] = {}
         self.messages: list[tuple[Any, ...]] = []
 
 
@@ -359,14 +358,6 @@ class Tables:
         totals[old] -= 1
         totals[status] += 1
         ts.status = status
-
-    def drop_function_user(self, func_id: bytes) -> None:
-        """Forget a function when its last user is gone."""
-        function = self.functions.get(func_id)
-        if function is not None:
-            function.users -= 1
-            if function.users <= 0:
-                del self.functions[func_id]
 
 
 #: Kinds of tasks remembered for progress and durations.

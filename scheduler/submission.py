@@ -74,6 +74,14 @@ class _Options:
             self.requirement = requirement
 
 
+def on_undefine(core: Core, client: ClientState, message: Message) -> None:
+    """A client will send these functions again before it refers to them."""
+    for func_id in message[1]:
+        if func_id in client.functions:
+            del client.functions[func_id]
+            core.drop_function_user(func_id)
+
+
 def _learn_function(core: Core, client: ClientState, func_id: bytes, payload: Payload) -> None:
     function = core.functions.get(func_id)
     if function is None:

@@ -98,6 +98,12 @@ class Define(NamedTuple):
     functions: tuple[Row, ...]
 
 
+class Undefine(NamedTuple):
+    """Forget these functions."""
+
+    func_ids: tuple[bytes, ...]
+
+
 class Execute(NamedTuple):
     """Run these rows of COMPUTE, in this order; all their inputs are in the store."""
 
@@ -155,4 +161,4 @@ class Stop(NamedTuple):
     reason: str
 
 
-Instruction: TypeAlias = Define | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop
+Instruction: TypeAlias = Define | Undefine | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop

@@ -38,6 +38,7 @@ from .events import (
     Stop,
     Stored,
     Tick,
+    Undefine,
 )
 from .fetching import Fetches, Want
 from .state import Task, TaskIndex, TaskState
@@ -110,6 +111,7 @@ class WorkerMachine:
             m.WELCOME: self._welcome,
             m.COMPUTE: self._compute,
             m.RECALL: self._recall,
+            m.UNDEFINE: self._undefine,
             m.FREE: self._free,
             m.GATHER: self._gather,
             m.ACQUIRE: self._acquire,
@@ -214,6 +216,9 @@ class WorkerMachine:
         if hopeless is not None:
             self._give_up(hopeless)
         return False
+
+    def _undefine(self, now: float, message: Message) -> None:
+        self._out.append(Undefine(message[1]))
 
     def _recall(self, now: float, message: Message) -> None:
         started: list[Copy] = []

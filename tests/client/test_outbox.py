@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from myscheduler.base.limits import ROWS_PER_MESSAGE_MAX
+from myscheduler.base.limits import (
+    FUNCTION_BYTES_REMEMBERED_MAX,
+    FUNCTIONS_REMEMBERED_MAX,
+    ROWS_PER_MESSAGE_MAX,
+)
 from myscheduler.client.outbox import DEFAULT_OPTION, Call, Outbox
 from myscheduler.protocol import messages as m
 
@@ -84,3 +88,25 @@ def test_messages_are_valid() -> None:
     for message in messages:
         m.validate(message, m.Role.CLIENT)
     assert len(messages) == 4
+
+
+def test_large_functions_are_forgotten_right_after_their_request() -> None:
+    outbox = Outbox()
+    large = bytes(FUNCTION_BYTES_REMEMBERED_MAX + 1)
+    submit(outbox, "small", b"s")
+    outbox.submit_many(9, [(b"l", large)], [DEFAULT_OPTION], [], None, True)
+    outbox.submit_many(9, [(b"l", large)], [DEFAULT_OPTION], [], None, False)
+    messages = outbox.take()
+    assert [message[0] for message in messages] == [m.SUBMIT, m.SUBMIT, m.SUBMIT, m.UNDEFINE]
+    assert messages[2][2] == ()  # still remembered while slices were to come
+    assert messages[3][1] == (b"s", b"l")
+    submit(outbox, "again", b"l")
+    assert outbox.take()[0][2] == ((b"l", b"pickled l"),)
+
+
+def test_the_oldest_of_many_functions_are_forgotten() -> None:
+    outbox = Outbox()
+    for number in range(FUNCTIONS_REMEMBERED_MAX + 5):
+        submit(outbox, f"x-{number}", b"%d" % number)
+    gone = [func_id for message in outbox.take() if message[0] == m.UNDEFINE for func_id in message[1]]
+    assert gone == [b"0", b"1", b"2", b"3", b"4"]

@@ -199,3 +199,18 @@ def test_higher_priority_runs_first_and_later_requests_after_earlier_ones() -> N
         order += list(runs)
         cluster.finish("w0", runs, seconds=1.0)
     assert order == ["urgent", "first", "second", "later"]
+
+
+def test_a_function_is_dropped_everywhere_with_its_last_user() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": ()})
+    cluster.run_all()
+    cluster.take("w0")
+    cluster.say("c", (m.UNDEFINE, (FUNCTION, b"never heard of")))
+    assert cluster.core.functions
+    cluster.say("c", (m.RELEASE, ("x",)))
+    assert cluster.core.functions == {}
+    assert cluster.core.workers["w0"].functions == {}
+    assert (m.UNDEFINE, (FUNCTION,)) in cluster.take("w0")
+    cluster.submit({"y": ()})
+    assert cluster.take("w0")[-1][1] == ((FUNCTION, b"code"),)

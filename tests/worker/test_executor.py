@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from myscheduler.base.errors import NotAResultError, SerializationError, UsageError
+from myscheduler.base.errors import InternalError, NotAResultError, SerializationError, UsageError
 from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import pickling
 from myscheduler.protocol.blob import Blob
 from myscheduler.protocol.messages import FLAG_WANTED
 from myscheduler.worker.server import context
+from myscheduler.worker.server.calls import Functions
 from myscheduler.worker.server.executor import Executor, Reports
 
 TIMEOUT_S = 10.0
@@ -372,3 +373,13 @@ async def test_closing_ends_waiting_tasks_and_threads(no_thread_outlives_the_tes
     await bench.until(lambda: bench.moves())
     bench.executor.close()
     assert await bench.executor.join(TIMEOUT_S)
+
+
+def test_undefined_functions_are_forgotten() -> None:
+    functions = Functions()
+    func_id, payload = pickling.dumps_function(len)
+    functions.define(((func_id, payload),))
+    assert functions.load("x", func_id)[0] is len
+    functions.undefine((func_id, b"unknown"))
+    with pytest.raises(InternalError, match="without its function"):
+        functions.load("x", func_id)

@@ -49,6 +49,12 @@ class Functions:
         """Remember functions: rows (func_id, payload)."""
         self._payloads.update(rows)
 
+    def undefine(self, func_ids: tuple[bytes, ...]) -> None:
+        """Forget functions; what runs goes on."""
+        for func_id in func_ids:
+            self._payloads.pop(func_id, None)
+            self.loaded.pop(func_id, None)
+
     def load(self, key: Key, func_id: bytes) -> tuple[Callable[..., Any], bool]:
         """Unpickle a function for the task ``key``, unless another thread has."""
         with self._lock:

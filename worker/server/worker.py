@@ -15,7 +15,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ...base import system
+from ...base import config, system
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, UsageError, VersionMismatchError
 from ...base.ids import IdSource
@@ -23,6 +23,8 @@ from ...base.units import parse_bytes, parse_seconds
 from ...base.version import VERSION
 from ...protocol.messages import DATA, GOODBYE, HEARTBEAT, HELLO, REFUSED, WELCOME, Role
 from ...transport import Link, Listener, connect, listen
+from ...transport.segments import Segments
+from ...transport.shared import mapped_bytes
 from ..events import (
     Beat,
     Cancel,
@@ -40,6 +42,7 @@ from ..events import (
     Serve,
     Stop,
     Tick,
+    Undefine,
 )
 from ..machine import WorkerMachine
 from .executor import Executor, Reports
@@ -57,6 +60,9 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S: Final = 30.0
 #: Seconds that ``close`` waits for running tasks to end; threads cannot be stopped, so they are left behind then.
 JOIN_TIMEOUT_S: Final = 0.5
+
+#: Of the memory limit, what large results that others of this host have asked for may take once more.
+_SHARED_PART: Final = 4
 
 _NO_INPUTS: Final[dict[Any, Any]] = {}
 
@@ -105,6 +111,9 @@ class Worker:
         Where the worker's temporary directory is made when a task asks for it; default: the system's.
     death_timeout : float or str, optional
         Seconds to try to reach the scheduler at the start; default 30.
+    shared_memory : bool, optional
+        Whether large values go to and from processes of the same user on this host through shared memory; default: as
+        configured.
 
     Notes
     -----
@@ -132,6 +141,7 @@ class Worker:
         port: int = 0,
         local_directory: str | None = None,
         death_timeout: float | str | None = None,
+        shared_memory: bool | None = None,
     ) -> None:
         if nthreads is not None and nthreads < 1:
             raise UsageError(f"a worker needs at least one thread, not {nthreads}")
@@ -149,6 +159,7 @@ class Worker:
         self._host = host
         self._port = port
         self._local_directory = local_directory
+        self._shares = config.get("shared-memory") if shared_memory is None else shared_memory
         self._temporary: str | None = None
         self._temporary_lock = Lock()
         timeout = parse_seconds(death_timeout)
@@ -168,6 +179,7 @@ class Worker:
             Drop: self._drop,
             Fetch: self._fetch,
             Define: self._define,
+            Undefine: self._undefine,
             Cancel: self._cancel,
             Serve: self._serve,
             Beat: self._beat,
@@ -201,7 +213,7 @@ class Worker:
         self._exit = self._loop.create_future()
         self._welcome = self._loop.create_future()
         self._store = Store()
-        self._packer = Packer()
+        self._packer = Packer(Segments(self._shared_limit()) if self._shares else None)
         self._metrics = Metrics()
         self._server = Server(self._store, self._packer, self._handle)
         self._fetcher = Fetcher(self._store, self._packer, self._handle, self.credentials, self.incarnation)
@@ -252,6 +264,10 @@ class Worker:
         else:
             host = link.local.removeprefix("tcp://").rpartition(":")[0]
         return f"tcp://{host}:{self._port}"
+
+    def _shared_limit(self) -> int:
+        """Bytes that may be kept in shared memory, besides the results themselves."""
+        return (self.memory_limit or _memory_limit("auto", self.nthreads)) // _SHARED_PART
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -427,12 +443,16 @@ class Worker:
 
     def _drop(self, drop: Drop) -> None:
         self._store.drop(drop.copies)
+        self._packer.forget(drop.copies)
 
     def _fetch(self, fetch: Fetch) -> None:
         self._fetcher.start(fetch)
 
     def _define(self, define: Define) -> None:
         self._executor.functions.define(define.functions)
+
+    def _undefine(self, undefine: Undefine) -> None:
+        self._executor.functions.undefine(undefine.func_ids)
 
     def _cancel(self, cancel: Cancel) -> None:
         caught = self._executor.cancel(cancel.copies, cancel.running)
@@ -454,6 +474,7 @@ class Worker:
     def _beat(self, beat: Beat) -> None:
         self._executor.synchronise_clock()
         self._fetcher.sweep()
+        self._packer.sweep(self._store)
         fetched, served = self._fetcher.traffic(), self._server.traffic()
         assert self._link is not None
         metrics = {
@@ -464,6 +485,8 @@ class Worker:
             "bytes_in": fetched[0] + served[0] + self._link.bytes_in,
             "bytes_out": fetched[1] + served[1] + self._link.bytes_out,
             "spilled": 0,
+            "shared": self._packer.shared_bytes,
+            "mapped": mapped_bytes(),
         }
         self._link.send((HEARTBEAT, metrics))
 
