@@ -12,7 +12,7 @@ LINK := .mypy_cache/path
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check style format types imports tidy pytest bench wheel docs compose-config clean
+.PHONY: help venv demo test check style format types imports tidy pytest bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ docs:  ## Build the documentation into build/docs; a warning is an error
 
 compose-config: $(INSTALLED)  ## Validate docker-compose.yml; needs no engine
 	$(BIN)/python -m pytest -q tests/packaging/test_compose.py
+
+test-docker: $(INSTALLED)  ## Bring docker-compose.yml up for real; starts an engine if there is none (root, Debian), or skips
+	@$(BIN)/python -m tests.deploy_docker
 
 clean:  ## Remove what was built; .venv stays
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
