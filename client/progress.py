@@ -107,7 +107,7 @@ class Progress:
         if rows is None:
             rows = [(name, left, 0, 0) for name, left in ours.items()]
         answers = {name: numbers for name, *numbers in rows}
-        for name in dict.fromkeys((*ours, *answers, *self._done, *self._failed, *self.kinds)):
+        for name in dict.fromkeys((*answers, *ours, *self._done, *self._failed, *self.kinds)):
             waiting, sent, failed = answers.get(name, (0, 0, 0))
             kind = self.kinds.setdefault(name, Kind(name))
             kind.left, kind.sent = waiting + sent, sent

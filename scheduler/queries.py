@@ -183,7 +183,7 @@ def progress(machine: SchedulerMachine, peer: Asker, request: int, keys: tuple[K
                 waiting.append(dep)
         if len(seen) > COUNTED_MAX:
             return None
-    return [(name, *count) for name, count in counts.items()]
+    return [(name, *counts[name]) for name in reversed(counts)]  # what is needed before what needs it
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------

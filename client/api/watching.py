@@ -57,8 +57,9 @@ def progress(*futures: Any, notebook: bool | None = None, interval: float | str 
 
     Examples
     --------
-    >>> progress(client.map(slow, range(8)))                            # doctest: +SKIP
-    slow  [####################                    ] 4/8, 2 on workers
+    >>> progress(client.map(abs, range(8)))  # doctest: +ELLIPSIS
+    abs  [########################################] 8/8
+    ... s
     """
     seconds = parse_seconds(interval)
     if not seconds:
