@@ -444,7 +444,7 @@ class Client(Questions):
         Examples
         --------
         >>> import time
-        >>> future = client.submit(time.sleep, 0.1)
+        >>> future = client.submit(time.sleep, 1)
         >>> client.cancel(future, reason="not needed any more")
         >>> future.status
         'cancelled'

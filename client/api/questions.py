@@ -77,7 +77,7 @@ class Questions(Lifetime):
         Examples
         --------
         >>> import time
-        >>> nap = client.submit(time.sleep, 0.1, key="nap")
+        >>> nap = client.submit(time.sleep, 1, key="nap")
         >>> [("nap" in keys) for keys in client.processing().values()]
         [True]
         """
