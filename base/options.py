@@ -108,6 +108,12 @@ OPTIONS: Final[dict[str, Option]] = {
         _is_path,
         variable="MYSCHEDULER_SCHEDULER_FILE",
     ),
+    "shared-memory": Option(
+        "Whether large values move between processes of one user on one host through shared memory.",
+        "true or false",
+        lambda value: isinstance(value, bool),
+        default=True,
+    ),
     "local-cluster.n-workers": Option(
         "Workers of a LocalCluster that is not told how many.",
         "a whole number of at least 0, or null",

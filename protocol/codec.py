@@ -3,7 +3,7 @@
 A frame is ``header, lengths, control, buffers``: the length of the control part and the number of buffers (u32 each),
 the length of each buffer (u64), the control part, the raw buffers; all integers big-endian. The control part is one
 msgpack array ``[epoch, sender, sequence, messages]``. A ``Blob`` in a message is an extension of type 1 that says which
-of the frame's buffers are its own (index of the first and number, u32 each).
+of the frame's buffers are its own (index of the first and number, u32 each). A ``SharedBlob`` is an extension of type 2.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..base.errors import ProtocolError, UsageError
 from ..base.limits import BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB
 from .blob import Blob
 from .messages import SPECS, Message
+from .shared import ENCODED_BYTES_MAX, SharedBlob
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -29,6 +30,7 @@ ARRAY_LENGTH_MAX: Final = 1024 * 1024
 
 _BLOB_CODE: Final = 1
 _BLOB: Final = Struct("!II")
+_SHARED_CODE: Final = 2
 _BUFFERS_PER_FRAME: Final = 1024  # as FRAME_BYTES: where to cut, not a limit
 _ENVELOPE_BYTES_MAX: Final = 512
 _SENDER_CHARS_MAX: Final = 64
@@ -171,6 +173,8 @@ class Encoder:
         return packed
 
     def _pack_other(self, value: Any) -> msgpack.ExtType:
+        if type(value) is SharedBlob:
+            return msgpack.ExtType(_SHARED_CODE, value.encode())
         if type(value) is not Blob:
             raise TypeError(f"a {type(value).__name__} does not travel in messages: {value!r:.80}")
         first = len(self._buffers)
@@ -236,7 +240,9 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
         It is anything else than an encoder makes.
     """
 
-    def extension(code: int, data: bytes) -> Blob:
+    def extension(code: int, data: bytes) -> Blob | SharedBlob:
+        if code == _SHARED_CODE:
+            return SharedBlob.decode(data)
         if code != _BLOB_CODE or len(data) != _BLOB.size:
             raise ProtocolError(f"unknown extension {code} of {len(data)} bytes")
         first, count = _BLOB.unpack(data)
@@ -256,7 +262,7 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
             max_map_len=min(nbytes, ARRAY_LENGTH_MAX),
             max_str_len=nbytes,
             max_bin_len=nbytes,
-            max_ext_len=_BLOB.size,
+            max_ext_len=min(nbytes, ENCODED_BYTES_MAX),
         )
     except ProtocolError:
         raise

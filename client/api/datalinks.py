@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
+from ...base import config
 from ...base.credentials import Credentials
-from ...base.errors import ConnectionFailedError, UsageError
-from ...protocol.messages import DATA, STORED, Message, Role, Row
+from ...base.errors import ConnectionFailedError, ProtocolError, UsageError
+from ...protocol.messages import DATA, GET_DATA, GET_SHARED, SHARED, STORED, Message, Role, Row
+from ...protocol.shared import SHARED_BYTES_MIN
 from ...transport import Link, connect
+from ...transport.shared import is_near, open_rows, place
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
@@ -28,6 +32,8 @@ STALLED_S: Final = 15.0
 #: Open links at most; the longest unused one is closed.
 LINKS_MAX: Final = 128
 
+logger = logging.getLogger("myscheduler.client")
+
 
 class _Peer:
     """One worker: its link, and the requests it has not answered."""
@@ -37,11 +43,13 @@ class _Peer:
         self.link: Link | None = None
         self.open: dict[int, asyncio.Future[Message]] = {}
         self.closed = ""
+        #: ours, if the worker seems to be there too
+        self.place = ""
 
     def on_messages(self, link: Link, frame: Frame) -> None:
         """Answers."""
         for message in frame.messages:
-            if message[0] not in (DATA, STORED):
+            if message[0] not in (DATA, SHARED, STORED):
                 link.close(f"op {message[0]} on a data link")
                 return
             future = self.open.pop(message[1], None)
@@ -89,14 +97,49 @@ class DataLinks:
         ClusterError
             It cannot be reached, or went away before it answered.
         """
+        return await self._ask(await self._reach(address), op, rows)
+
+    async def fetch(self, address: str, rows: tuple[Row, ...], largest: int) -> tuple[Row, ...]:
+        """What the worker at ``address`` has of these values.
+
+        Parameters
+        ----------
+        address : str
+            Of the worker.
+        rows : tuple of (Key, int)
+            Keys and attempts.
+        largest : int
+            Estimated bytes of the largest value.
+
+        Returns
+        -------
+        tuple of (Key, bytes or Blob)
+            Keys and payloads; those of large values may be memory of the worker, which can only be read.
+
+        Raises
+        ------
+        ClusterError
+            It cannot be reached, or went away before it answered.
+        """
         peer = await self._reach(address)
+        if peer.place and largest >= SHARED_BYTES_MIN:
+            answer = await self._ask(peer, GET_SHARED, rows, peer.place)
+            try:
+                return open_rows(answer[2])
+            except (OSError, ProtocolError) as error:
+                logger.info("worker %s sends what it would share from now on: %s", address, error)
+                peer.place = ""
+        found: tuple[Row, ...] = (await self._ask(peer, GET_DATA, rows))[2]
+        return found
+
+    async def _ask(self, peer: _Peer, op: int, *fields: object) -> Message:
         assert peer.link is not None
         self._next_request += 1
         request = self._next_request
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         peer.open[request] = future
         try:
-            peer.link.send((op, request, rows))
+            peer.link.send((op, request, *fields))
             return await self._answer(peer, peer.link, future)
         finally:
             peer.open.pop(request, None)
@@ -174,6 +217,8 @@ class DataLinks:
             handler=peer,
             timeout=CONNECT_TIMEOUT_S,
         )
+        if config.get("shared-memory") and is_near(peer.link):
+            peer.place = place()
         return peer
 
     def _trim(self) -> None:

@@ -10,7 +10,6 @@ from ...base.errors import ClusterError, LostDataError, UsageError
 from ...base.keys import Key
 from ...base.limits import MIB, ROWS_PER_MESSAGE_MAX
 from ...protocol.blob import Payload
-from ...protocol.messages import GET_DATA
 from ...protocol.pickling import loads
 from ..records import FINISHED, Record
 from . import waiting
@@ -219,11 +218,14 @@ async def _fetch_from(session: Session, address: str, records: list[Record]) -> 
     for group in _slices(records):
         rows = tuple((record.key, 0) for record in group)
         try:
-            _, _, answered, _ = await session.data.request(address, GET_DATA, rows)
+            found.update(await session.data.fetch(address, rows, max(map(_size, group))))
         except ClusterError:
             break  # the scheduler knows better where things are
-        found.update(answered)
     return found
+
+
+def _size(record: Record) -> int:
+    return record.outcome[1] if record.state == FINISHED and record.outcome is not None else 0
 
 
 def _slices(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -231,7 +233,7 @@ def _slices(records: Iterable[Record]) -> Iterator[list[Record]]:
     group: list[Record] = []
     nbytes = 0
     for record in records:
-        size = record.outcome[1] if record.state == FINISHED and record.outcome is not None else 0
+        size = _size(record)
         if group and (len(group) == ROWS_PER_MESSAGE_MAX or nbytes + size > _BYTES_PER_REQUEST):
             yield group
             group, nbytes = [], 0

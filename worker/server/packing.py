@@ -13,8 +13,10 @@ from ...base.keys import Key
 from ...base.limits import KIB
 from ...base.sizeof import sizeof
 from ...protocol import pickling
-from ...protocol.blob import Payload, payload_nbytes
+from ...protocol.blob import Blob, Payload, payload_nbytes
 from ...protocol.messages import Row
+from ...protocol.shared import SHARED_BYTES_MIN
+from ...transport.segments import Segments
 from ..events import NOT_HELD, Copy
 from .store import Store
 
@@ -25,7 +27,7 @@ INLINE_BYTES_MAX: Final = 256 * KIB
 
 
 class Packed(NamedTuple):
-    """What goes into a DATA message: rows (key, payload) and rows (key, reason)."""
+    """What goes into a DATA or SHARED message: rows (key, payload) and rows (key, reason)."""
 
     rows: tuple[Row, ...]
     missing: tuple[Row, ...]
@@ -43,24 +45,55 @@ class Unpacked(NamedTuple):
 
 
 class Packer:
-    """Pickles and unpickles values for transfers, off the loop where that is worth it."""
+    """Pickles and unpickles values for transfers, off the loop where that is worth it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    segments : Segments, optional
+        Where to put large values for others of this host; None: everything is sent.
+    """
+
+    def __init__(self, segments: Segments | None = None) -> None:
+        self.segments = segments
         self._pool = ThreadPoolExecutor(2, "transfers")
 
-    async def pack(self, store: Store, copies: Iterable[Copy]) -> Packed:
-        """Pickle copies (key, attempt) that are in the store; attempt 0 means any."""
-        found: list[tuple[Key, Any]] = []
+    async def pack(self, store: Store, copies: Iterable[Copy], place: str = "") -> Packed:
+        """Pickle copies (key, attempt) that are in the store; attempt 0 means any.
+
+        Large ones are shared instead with an asker at the same ``place``.
+        """
+        segments = self.segments if self.segments is not None and place and place == self.segments.place else None
+        known: list[Row] = []
+        found: list[tuple[Key, int, Any]] = []
         missing: list[Row] = []
         nbytes = 0
         for key, attempt in copies:
             entry = store.find(key, attempt)
             if entry is None:
                 missing.append((key, NOT_HELD))
+            elif segments is not None and (shared := segments.find((key, entry[0]))) is not None:
+                known.append((key, shared))
             else:
-                found.append((key, entry[1]))
+                found.append((key, entry[0], entry[1]))
                 nbytes += entry[2]
-        return await self._run(nbytes, lambda: _pack(found, missing))
+        packed = await self._run(nbytes, lambda: _pack(found, missing, segments))
+        return Packed((*known, *packed.rows), packed.missing) if known else packed
+
+    def forget(self, copies: Iterable[Copy]) -> None:
+        """These are not in the store any more."""
+        if self.segments is not None:
+            for segment in self.segments.forget(copies):
+                self._pool.submit(self.segments.warm_up, segment)
+
+    def sweep(self, store: Store) -> None:
+        """Give back memory that has not been used for a while; call now and then."""
+        if self.segments is not None:
+            self.segments.sweep(lambda copy: store.find(*copy) is not None)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the memory that is kept for others of this host to read."""
+        return 0 if self.segments is None else self.segments.nbytes
 
     async def unpack(self, rows: Iterable[tuple[Key, Payload]]) -> Unpacked:
         """Unpickle rows (key, payload)."""
@@ -75,6 +108,8 @@ class Packer:
     def close(self) -> None:
         """Wait for nothing, start nothing."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self.segments is not None:
+            self.segments.close()
 
 
 def failure(key: Key, error: BaseException) -> Row:
@@ -83,11 +118,15 @@ def failure(key: Key, error: BaseException) -> Row:
     return (key, payload, text, traceback_text, time.time())
 
 
-def _pack(found: list[tuple[Key, Any]], missing: list[Row]) -> Packed:
+def _pack(found: list[tuple[Key, int, Any]], missing: list[Row], segments: Segments | None) -> Packed:
     rows: list[Row] = []
-    for key, value in found:
+    for key, attempt, value in found:
         try:
-            rows.append((key, pickling.dumps(value, f"the result of task {key!r}")))
+            payload = pickling.dumps(value, f"the result of task {key!r}")
+            if segments is not None and isinstance(payload, Blob) and payload.nbytes >= SHARED_BYTES_MIN:
+                rows.append((key, segments.share((key, attempt), payload) or payload))
+            else:
+                rows.append((key, payload))
         except Exception as error:  # noqa: BLE001 (code of the user may raise anything; the asker is told)
             missing.append((key, str(error) or type(error).__name__))
     return Packed(tuple(rows), tuple(missing))

@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ...base.credentials import Credentials
-from ...base.errors import ConnectionFailedError, MySchedulerError, SerializationError
+from ...base.errors import ConnectionFailedError, MySchedulerError, ProtocolError, SerializationError
 from ...base.keys import Key
-from ...protocol.messages import DATA, GET_DATA, PUT_DATA, STORED, Message, Role, Row
+from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, SHARED, STORED, Message, Role, Row
 from ...transport import Link, connect
+from ...transport.shared import is_near, open_rows, place
 from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, Stored
 from .calls import type_name
 from .packing import Packer, failure
@@ -41,7 +42,7 @@ Handle = Callable[[Event], None]
 
 
 class Server:
-    """Answers GET_DATA and PUT_DATA.
+    """Answers GET_DATA, GET_SHARED and PUT_DATA.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ class _Served:
     def on_messages(self, link: Link, frame: Frame) -> None:
         """Requests."""
         for message in frame.messages:
-            if message[0] not in (GET_DATA, PUT_DATA):
+            if message[0] not in (GET_DATA, GET_SHARED, PUT_DATA):
                 link.close(f"op {message[0]} means nothing on a data link")
                 return
         self._requests += frame.messages
@@ -112,12 +113,14 @@ class _Served:
         try:
             while self._requests:
                 message = self._requests.popleft()
-                if message[0] == GET_DATA:
-                    packed = await self._server.packer.pack(self._server.store, message[2])
-                    link.send((DATA, message[1], packed.rows, packed.missing))
-                    del packed
-                else:
+                if message[0] == PUT_DATA:
                     link.send((STORED, message[1], await self._store(message[2])))
+                else:
+                    asker_place = message[3] if message[0] == GET_SHARED else ""
+                    packed = await self._server.packer.pack(self._server.store, message[2], asker_place)
+                    op = SHARED if message[0] == GET_SHARED else DATA
+                    link.send((op, message[1], packed.rows, packed.missing))
+                    del packed
                 del message
                 await link.drain()
         except MySchedulerError as error:  # an answer that cannot be sent
@@ -233,7 +236,7 @@ class Fetcher:
         absent = [key for key, reason in missing if reason == NOT_HELD]
         self._handle(FetchEnded(fetch.address, fetch.request, got, absent, failures))
 
-    async def _ask(self, fetch: Fetch) -> tuple[tuple[tuple[Key, Any], ...], tuple[tuple[Key, str], ...]]:
+    async def _ask(self, fetch: Fetch) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The rows and the missing of the answer."""
         peer = self._peers.get(fetch.address)
         if peer is None or peer.link is None or peer.link.closed:
@@ -250,19 +253,16 @@ class Fetcher:
             if replaced is not None:
                 self._forget(fetch.address, replaced)
             self._peers[fetch.address] = peer
-        assert peer.link is not None
-        # The machine has one request per address under way, so there is never more than one to answer.
-        peer.answer = asyncio.get_running_loop().create_future()
-        peer.asked_at = asyncio.get_running_loop().time()
-        peer.link.send((GET_DATA, fetch.request, fetch.rows))
+            peer.place = place() if self._packer.segments is not None and is_near(peer.link) else ""
+        if not peer.place:
+            return await peer.ask((GET_DATA, fetch.request, fetch.rows))
+        rows, missing = await peer.ask((GET_SHARED, fetch.request, fetch.rows, peer.place))
         try:
-            message = await peer.answer
-        finally:
-            peer.answer = None
-        if message[1] != fetch.request:
-            peer.link.close("it answered another request")
-            raise ConnectionFailedError(f"worker {fetch.address} answered another request")
-        return message[2], message[3]
+            return open_rows(rows), missing
+        except (OSError, ProtocolError) as error:
+            logger.info("worker %s sends what it would share from now on: %s", fetch.address, error)
+            peer.place = ""
+            return await peer.ask((GET_DATA, fetch.request, fetch.rows))
 
     def _forget(self, address: str, peer: _Peer) -> None:
         if self._peers.get(address) is peer:
@@ -279,11 +279,29 @@ class _Peer:
         self.link: Link | None = None
         self.answer: asyncio.Future[Message] | None = None
         self.asked_at = 0.0
+        #: ours, if the peer seems to be there too
+        self.place = ""
+
+    async def ask(self, request: Message) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The rows and the missing of the answer. The machine has one request per address under way, so have we."""
+        assert self.link is not None
+        loop = asyncio.get_running_loop()
+        self.answer = loop.create_future()
+        self.asked_at = loop.time()
+        self.link.send(request)
+        try:
+            message = await self.answer
+        finally:
+            self.answer = None
+        if message[1] != request[1]:
+            self.link.close("it answered another request")
+            raise ConnectionFailedError(f"worker {self.link.remote} answered another request")
+        return message[2], message[3]
 
     def on_messages(self, link: Link, frame: Frame) -> None:
         """Answers."""
         for message in frame.messages:
-            if message[0] != DATA or self.answer is None:
+            if message[0] not in (DATA, SHARED) or self.answer is None:
                 link.close(f"op {message[0]} was not asked for")
             elif not self.answer.done():
                 self.answer.set_result(message)
