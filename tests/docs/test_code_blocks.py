@@ -11,6 +11,7 @@ import asyncio
 import doctest
 import importlib.util
 import inspect
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
-from myscheduler import LocalCluster, UsageError, default_client
+from myscheduler import LocalCluster, UsageError, config, default_client
 from myscheduler.cli.scheduler import main as myscheduler
 from myscheduler.cli.worker import main as myworker
 from tests.docs.pages import PAGES, Block, blocks, commands
@@ -75,6 +77,24 @@ def test_commands_exist(page: str) -> None:
         if (problem := problem_with(words))
     ]
     assert not wrong, wrong
+
+
+def test_files_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instructions = {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "RUN", "USER", "WORKDIR"}
+    for block in (block for page in PAGES for block in blocks(page)):
+        if block.language == "json":
+            json.loads(block.text)
+        elif block.language == "dockerfile":
+            assert {line.split()[0] for line in block.text.splitlines()} <= instructions, block.place
+        elif block.language == "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict), block.place
+            if block.page == "docs/howto/configure.md":
+                file = tmp_path / "config.yaml"
+                file.write_text(block.text)
+                monkeypatch.setenv("MYSCHEDULER_CONFIG", str(file))
+                config.refresh()  # refuses unknown keys and wrong types
+    monkeypatch.undo()
+    config.refresh()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.language == "python" for block in blocks(page))])
