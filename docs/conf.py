@@ -65,7 +65,9 @@ def add_toctree(_app: Any, docname: str, source: list[str]) -> None:
         pages = re.findall(r"\[([^]]+)\]\(([\w/-]+)\.md\)", part)
         if pages:
             options = ":hidden:\n" + (f":caption: {title}\n" if title else "")
-            source[0] += f"\n```{{toctree}}\n{options}\n" + "\n".join(f"{name} <{page}>" for name, page in pages) + "\n```\n"
+            source[0] += (
+                f"\n```{{toctree}}\n{options}\n" + "\n".join(f"{name} <{page}>" for name, page in pages) + "\n```\n"
+            )
 
 
 def setup(app: Any) -> dict[str, bool]:
