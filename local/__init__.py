@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
-from ..graph.schedulers import Scheduler, register, register_type
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ..graph.schedulers import Scheduler
 
 
 def register_all() -> None:
@@ -17,6 +20,11 @@ def register_all() -> None:
     >>> type(resolve("sync")).__name__
     'SynchronousScheduler'
     """
+    # Not above: processes that run tasks import this package, and shall start fast.
+    from concurrent.futures import Executor
+
+    from ..graph.schedulers import register, register_type
+
     for name in ("synchronous", "sync", "single-threaded"):
         register(name, _synchronous)
     for name in ("threads", "threading"):

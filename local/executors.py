@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from typing import Any
 
 from ..protocol.pickling import loads
-from . import pipes, remote
+from . import pipes, remote, serving
 from .common import LocalScheduler, workers_wanted
 from .loop import Run
 from .team import Team
@@ -88,4 +88,4 @@ def run_on(executor: Executor, run: Run, wanted: int | None) -> list[Any]:
 
 
 def _serve(request: bytes) -> bytes:
-    return pipes.dumps(remote.serve(pickle.loads(request), {}))  # noqa: S301 - sent by who made this process
+    return pipes.dumps(serving.serve(pickle.loads(request), {}))  # noqa: S301 - sent by who made this process

@@ -6,12 +6,11 @@ the lowest is always the best to run next.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from ..base.errors import NotAResultError, UsageError
+from ..base.errors import UsageError
 from ..base.keys import Key
 from ..base.refs import TaskRef
 from ..graph.arguments import bind, find_refs
@@ -20,12 +19,6 @@ from ..graph.optimize import cull
 from ..graph.order import order
 from ..graph.task import Graph
 from ..graph.validate import check, check_wanted
-
-_NOT_RESULTS: Final[dict[type, str]] = {
-    types.CoroutineType: "a coroutine; schedulers of one machine do not await: run it with asyncio.run(...) inside the task",
-    types.GeneratorType: "a generator; return list(...) of it",
-    types.AsyncGeneratorType: "an asynchronous generator; collect its items inside the task",
-}
 
 
 class Watch(Protocol):
@@ -160,25 +153,3 @@ def _check_local(graph: Graph) -> None:
                         "there (scheduler=client), or pass the value: future.result()"
                     )
                 check(graph)
-
-
-def check_result(key: Key, value: Any) -> None:
-    """Raise if ``value`` is no value yet.
-
-    Raises
-    ------
-    NotAResultError
-        It is a coroutine or a generator.
-
-    Examples
-    --------
-    >>> check_result("x", (i for i in ()))
-    Traceback (most recent call last):
-    ...
-    myscheduler.base.errors.NotAResultError: task 'x' returned a generator; return list(...) of it
-    """
-    why = _NOT_RESULTS.get(type(value))
-    if why is not None:
-        if isinstance(value, types.CoroutineType):
-            value.close()
-        raise NotAResultError(f"task {key!r} returned {why}")

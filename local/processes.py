@@ -139,6 +139,8 @@ class ProcessPool:
         for child in busy:
             child.kill()
         for child in idle:
+            child.hang_up()
+        for child in idle:
             child.close()
         self._threads.shutdown(wait=False)
 
@@ -221,20 +223,24 @@ class Child:
         return f"worker process {self.pid} {how} while it ran {tasks}; their results are lost"
 
     def _end(self) -> int:
-        """Wait for the process, with force if it does not end by itself, and close the pipes; returns its exit code."""
-        for stream in (self._requests, self._replies):
-            try:
-                stream.close()
-            except OSError:  # what was still buffered for a process that is gone
-                continue
+        """Wait for the process, with force if it does not end by itself; returns its exit code."""
+        self.hang_up()
         try:
             return self._process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
 
+    def hang_up(self) -> None:
+        """Close the pipes: an idle process ends then. Idempotent."""
+        for stream in (self._requests, self._replies):
+            try:
+                stream.close()
+            except OSError:  # what was still buffered for a process that is gone
+                continue
+
     def close(self) -> None:
-        """End an idle process: it goes when its pipe does."""
+        """End an idle process."""
         self._end()
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""Tasks as bytes, for processes that share no memory with us: what is asked of them, and what they answer.
+"""Tasks as bytes, for processes that share no memory with us: what is asked of them; ``serving`` is their side.
 
 Results stay bytes on our side until somebody wants them; a task that needs them elsewhere gets those bytes.
 """
@@ -6,28 +6,13 @@ Results stay bytes on our side until somebody wants them; a task that needs them
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..base.errors import UsageError
-from ..base.keys import Key
 from ..protocol.blob import Payload
-from ..protocol.pickling import (
-    dumps,
-    dumps_call,
-    dumps_exception,
-    dumps_function,
-    loads,
-    loads_call,
-    loads_exception,
-)
-from .loop import Run, check_result
-
-#: A task: (key, func_id, call, inputs by key)
-Row: TypeAlias = tuple[Key, bytes, Payload, dict[Key, Payload]]
-#: (functions by func_id, rows)
-Request: TypeAlias = tuple[dict[bytes, Payload], list[Row]]
-#: (results, and, if a task failed, its exception as ``dumps_exception`` writes it)
-Reply: TypeAlias = tuple[list[Payload], tuple[Payload, str, str] | None]
+from ..protocol.pickling import dumps_call, dumps_function, loads, loads_exception
+from .loop import Run
+from .serving import Reply, Request, Row
 
 
 def pack(run: Run, ranks: list[int], known: Container[bytes]) -> Request:
@@ -61,30 +46,6 @@ def pack(run: Run, ranks: list[int], known: Container[bytes]) -> Request:
                 )
         rows.append((key, func_id, call, {ref: run.results[ref] for ref in refs}))
     return functions, rows
-
-
-def serve(request: Request, functions: dict[bytes, Any]) -> Reply:
-    """Run the tasks of a request, in the other process; stops at the first that fails. Never raises.
-
-    Parameters
-    ----------
-    request : Request
-        What ``pack`` wrote.
-    functions : dict of bytes to callable
-        The functions known so far; new ones are put in.
-    """
-    results: list[Payload] = []
-    try:
-        for func_id, payload in request[0].items():
-            functions[func_id] = loads(payload)
-        for key, func_id, call, inputs in request[1]:
-            args, kwargs = loads_call(call, {name: loads(payload) for name, payload in inputs.items()})
-            value = functions[func_id](*args, **kwargs)
-            check_result(key, value)
-            results.append(dumps(value, f"the result of task {key!r}"))
-    except BaseException as error:  # noqa: BLE001 - it is raised where the results are asked for
-        return results, dumps_exception(error)
-    return results, None
 
 
 def unpack(reply: Reply) -> list[Payload]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .common import LocalScheduler
-from .loop import Run, check_result
+from .loop import Run
+from .serving import check_result
 
 
 class SynchronousScheduler(LocalScheduler):

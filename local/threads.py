@@ -9,7 +9,8 @@ from typing import Any
 
 from ..base.errors import UsageError
 from .common import LocalScheduler, choose_pool, workers_wanted
-from .loop import Run, check_result
+from .loop import Run
+from .serving import check_result
 from .team import Team
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from myscheduler.base.errors import GraphError, NotAResultError, UsageError
+from myscheduler.base.errors import GraphError, UsageError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.delayed import delayed
 from myscheduler.graph.task import Graph, Task
-from myscheduler.local.loop import Run, check_result
+from myscheduler.local.loop import Run
 
 
 class Future(TaskRef):
@@ -70,24 +70,3 @@ def test_futures_are_refused() -> None:
 def test_bad_graphs_are_refused(graph: Graph, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         Run(graph, ["a"])
-
-
-async def _coroutine() -> None:
-    pass
-
-
-async def _agenerator() -> Any:
-    yield 1
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (_coroutine, r"task 'x' returned a coroutine; .* asyncio.run\(...\) inside the task"),
-        (_agenerator, "task 'x' returned an asynchronous generator"),
-        (lambda: (i for i in ()), r"task 'x' returned a generator; return list\(...\) of it"),
-    ],
-)
-def test_what_is_no_result(make: Any, message: str) -> None:
-    with pytest.raises(NotAResultError, match=message):
-        check_result("x", make())

@@ -8,7 +8,7 @@ import pytest
 from myscheduler.base.errors import SerializationError, UsageError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.task import Graph, Task
-from myscheduler.local import remote
+from myscheduler.local import remote, serving
 from myscheduler.local.loop import Run
 
 
@@ -22,7 +22,7 @@ def run_all(graph: Graph, keys: list[Any]) -> list[Any]:
     functions: dict[bytes, Any] = {}
     while run.ready:
         ranks = [run.take() for _ in range(len(run.ready))]
-        reply = remote.serve(remote.pack(run, ranks, functions), functions)
+        reply = serving.serve(remote.pack(run, ranks, functions), functions)
         for rank, result in zip(ranks, remote.unpack(reply), strict=True):
             run.finish(rank, result)
     return remote.values(run)
@@ -50,7 +50,7 @@ def test_a_reference_that_is_no_dependency_is_refused() -> None:
 
 def test_the_first_error_ends_the_batch() -> None:
     run = Run({0: Task(abs, (-1,)), 1: Task(abs, ("x",)), 2: Task(abs, (-1,))}, [0, 1, 2])
-    results, failure = reply = remote.serve(remote.pack(run, [0, 1, 2], ()), {})
+    results, failure = reply = serving.serve(remote.pack(run, [0, 1, 2], ()), {})
     assert len(results) == 1
     assert failure is not None
     with pytest.raises(TypeError, match="bad operand type for abs"):
