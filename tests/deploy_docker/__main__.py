@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .checks import CHECKS, SkipError
-from .cluster import Cluster, ports_in_use
+from .cluster import Cluster
 from .engine import UnavailableError, base_image, compose, engine, say
 
 
@@ -51,9 +52,6 @@ def main() -> int:
 @contextlib.contextmanager
 def cluster() -> Iterator[Cluster]:
     """An engine, the image, and a cluster that is not up yet; nothing is left of them."""
-    taken = ports_in_use()
-    if taken:
-        raise UnavailableError(f"the published ports are taken on this machine: {taken}")
     # Builds by the old builder need no frontend from a registry.
     os.environ["DOCKER_BUILDKIT"] = "0"
     with tempfile.TemporaryDirectory(prefix="myscheduler-deploy-") as folder, engine(), compose() as command:
@@ -69,4 +67,5 @@ def cluster() -> Iterator[Cluster]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of everything that takes away
     sys.exit(main())

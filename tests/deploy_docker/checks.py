@@ -19,7 +19,7 @@ from myscheduler import Client, wait
 from myscheduler.base.credentials import Credentials
 from myscheduler.base.errors import AuthenticationError
 
-from .cluster import ADDRESS, Cluster, until
+from .cluster import Cluster, until
 from .engine import ROOT, run, works
 from .tasks import blob, first, host_of, run_id, slow_square, square
 
@@ -48,7 +48,7 @@ def check_the_image_is_small(cluster: Cluster) -> str:
 def check_the_image_runs_as_an_ordinary_user_and_cannot_build(cluster: Cluster) -> str:
     (config,) = [image["Config"] for image in json.loads(run("docker", "image", "inspect", cluster.image))]
     assert config["User"] == "1000:1000"
-    assert config["Healthcheck"]["Test"][-1] == ADDRESS
+    assert config["Healthcheck"]["Test"][-1] == "tcp://127.0.0.1:8786"
     look = (
         "id -u; ls /source 2>&1; command -v gcc cc make; python -c 'import setuptools' 2>&1 | tail -1; command -v pip"
     )
@@ -139,7 +139,7 @@ def check_a_client_outside_computes(cluster: Cluster) -> str:
 
 def check_strangers_are_refused(cluster: Cluster) -> str:
     try:
-        Client(ADDRESS, credentials=Credentials.generate(), timeout=10).close()
+        Client(cluster.address, credentials=Credentials.generate(), timeout=10).close()
     except AuthenticationError as error:
         return str(error)[:60] + "..."
     raise AssertionError("whoever has other credentials was let in")
@@ -160,7 +160,7 @@ def check_workers_out_of_reach_cost_no_time(cluster: Cluster) -> str:
     try:
         printed = run(
             *("setpriv", "--regid", str(OUTSIDERS), "--clear-groups"),
-            *(sys.executable, "-m", "tests.deploy_docker.outside"),
+            *(sys.executable, "-m", "tests.deploy_docker.outside", cluster.address),
             stderr=False,
         )
     finally:
@@ -241,7 +241,7 @@ def check_the_scheduler_is_started_again_and_workers_find_it(cluster: Cluster) -
 
 def check_a_stuck_worker_is_not_healthy(cluster: Cluster) -> str:
     container = cluster.containers("worker")[0]
-    ask = ("docker", "exec", container, "python", "-m", "myscheduler.deploy.health", "--worker", "tcp://scheduler:8786")
+    ask = ("docker", "exec", container, "python", "-m", "myscheduler.deploy.health", "--worker", cluster.inside)
     started = time.monotonic()
     cluster.signal(container, "myscheduler.worker.server", "SIGSTOP")
     try:
@@ -258,18 +258,18 @@ def check_a_stuck_worker_is_not_healthy(cluster: Cluster) -> str:
 
 def check_the_printed_link_opens_the_dashboard(cluster: Cluster) -> str:
     (container,) = cluster.containers("scheduler")
-    link = re.findall(r"http://127\.0\.0\.1:8787/\?token=\S+", run("docker", "logs", container))[-1]
+    link = re.findall(rf"http://{re.escape(cluster.dashboard)}/\?token=\S+", run("docker", "logs", container))[-1]
     with cluster.client() as client:
         assert client.dashboard_link == link
+        base, by_name = f"http://{cluster.dashboard}", f"http://{cluster.dashboard.replace('127.0.0.1', 'localhost')}"
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-        assert _get(browser, "http://127.0.0.1:8787/health") == (200, "ok\n")
-        assert _get(browser, "http://127.0.0.1:8787/api/v1/overview")[0] == 403
+        assert _get(browser, f"{base}/health") == _get(browser, f"{by_name}/health") == (200, "ok\n")
+        assert _get(browser, f"{base}/api/v1/overview")[0] == 403
         status, page = _get(browser, link)
         assert status == 200 and "<html" in page
-        assert _get(browser, "http://localhost:8787/health")[0] == 200, "by its other name"
-        overview = json.loads(_get(browser, "http://127.0.0.1:8787/api/v1/overview")[1])
+        overview = json.loads(_get(browser, f"{base}/api/v1/overview")[1])
         assert overview["totals"]["workers"] == 3, overview
-        rebound = urllib.request.Request("http://127.0.0.1:8787/health", headers={"Host": "evil.example:8787"})
+        rebound = urllib.request.Request(f"{base}/health", headers={"Host": "evil.example:8787"})
         assert _get(browser, rebound)[0] == 403
     return "3 workers shown; other host names refused"
 

