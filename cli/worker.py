@@ -6,13 +6,12 @@ import asyncio
 import os
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from ..base.credentials import Credentials, SchedulerFile, find_cluster, read_scheduler_file
+from ..base.credentials import Credentials, SchedulerFile, find_cluster
 from ..base.errors import MySchedulerError, UsageError
 from ..base.system import cpu_count
 from ..base.units import format_bytes, parse_seconds
@@ -21,6 +20,7 @@ from ..deploy.control import ControlLink
 from ..deploy.keeper import Keeper
 from ..deploy.process import ChildProcess
 from ..deploy.processes import WORKER_ENVIRONMENT, WORKER_MODULE
+from ..deploy.scheduler_file import wait_for_scheduler_file
 from ..deploy.sizing import Sizing, size, split_cores
 from ..deploy.sockets import address_towards, host_and_port, is_loopback, is_wildcard
 from .common import (
@@ -36,8 +36,6 @@ from .common import (
     version_option,
 )
 
-#: Seconds between two looks for a scheduler file that is not there yet.
-FILE_CHECK_S = 0.2
 #: Seconds a worker may take to close.
 GRACE_S = 10.0
 #: Seconds to finish what runs and hand results over when a service manager stops us. Docker has 10 seconds of patience.
@@ -216,13 +214,7 @@ def find_scheduler(address: str | None, scheduler_file: str | None, timeout: flo
     """
     if scheduler_file is None:
         return find_cluster(address)
-    deadline = time.monotonic() + timeout
-    while not os.path.lexists(scheduler_file) and time.monotonic() < deadline:
-        time.sleep(FILE_CHECK_S)
-    found = read_scheduler_file(scheduler_file)
-    if not (address or found.address):
-        raise UsageError(f"{scheduler_file} names no address; give it: myworker ADDRESS --scheduler-file ...")
-    return SchedulerFile(address or found.address, found.credentials, found.dashboard)
+    return wait_for_scheduler_file(scheduler_file, address, timeout)
 
 
 def choose_own_host(scheduler: SchedulerFile, host: str, insecure_plaintext: bool) -> str:

@@ -1,7 +1,7 @@
 """The question that containers and service managers ask: does the scheduler answer, is this machine's worker at work?
 
-``python -m myscheduler.deploy.health ADDRESS`` for a scheduler, ``... --worker ADDRESS`` for a worker. It asks over the
-wire, with the credentials that are at hand, so it also notices a process that is there but stuck.
+``python -m myscheduler.deploy.health ADDRESS`` for a scheduler, ``... --worker ADDRESS`` for a worker, with
+``--scheduler-file FILE`` instead of an address. It asks over the wire, so it also notices a process that is there but stuck.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +18,7 @@ from ..base.credentials import Credentials, find_cluster
 from ..base.errors import ClusterError, MySchedulerError
 from ..protocol.messages import Role
 from .control import ControlLink
+from .scheduler_file import wait_for_scheduler_file
 
 #: Seconds within which all must have been answered.
 TIMEOUT_S: Final = 4.0
@@ -73,13 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 if all is well, 1 if not; one line says what was found."""
     parser = argparse.ArgumentParser(prog="python -m myscheduler.deploy.health", description="Is the cluster well?")
     parser.add_argument("address", nargs="?", help="of the scheduler (default: the one started last here)")
+    parser.add_argument("--scheduler-file", metavar="FILE", help="address and credentials")
     parser.add_argument("--worker", action="store_true", help="and has it a worker on this machine?")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="seconds (default: %(default)s)")
     options = parser.parse_args(arguments)
     host = socket.gethostname() if options.worker else None
+    deadline = time.monotonic() + options.timeout
     try:
-        found = find_cluster(options.address)
-        print(asyncio.run(check(found.address, found.credentials, host, options.timeout)))  # noqa: T201
+        if options.scheduler_file is None:
+            found = find_cluster(options.address)
+        else:
+            found = wait_for_scheduler_file(options.scheduler_file, options.address, options.timeout)
+        left = max(deadline - time.monotonic(), 0.0)
+        print(asyncio.run(check(found.address, found.credentials, host, left)))  # noqa: T201
     except MySchedulerError as error:
         print(f"unhealthy: {error}")  # noqa: T201  # docker inspect shows stdout and stderr alike
         return 1

@@ -61,3 +61,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     )
     assert health.main(["--timeout", "0.05"]) == 1
     assert capsys.readouterr().out.startswith(f"unhealthy: cannot reach {address}")
+
+
+def test_a_file_instead_of_an_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(write_scheduler_file(tmp_path / "c.json", "", CREDENTIALS))
+    assert health.main(["--scheduler-file", file, "--timeout", "0.01"]) == 1
+    assert "names no address" in capsys.readouterr().out
