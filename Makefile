@@ -12,7 +12,7 @@ LINK := .mypy_cache/path
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check style format types imports tidy pytest bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -29,8 +29,11 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
 
-demo: $(INSTALLED)  ## Start a cluster on this machine and let it read the standard library
-	@$(BIN)/python examples/demo.py
+demo: $(INSTALLED)  ## One graph, many schedulers: synchronous, threads, processes, clusters; and how long each takes
+	@$(BIN)/python examples/schedulers.py
+
+demo-stdlib: $(INSTALLED)  ## A cluster on this machine reads Python's standard library
+	@$(BIN)/python examples/stdlib.py
 
 test: style types imports pytest  ## Everything that must pass: check, then all tests
 

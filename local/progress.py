@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Literal, TextIO
 
+from ..base.notebook import can_rewrite_lines
 from ..base.units import parse_seconds
 from ..graph.task import Graph
 from .callbacks import Callback, State
@@ -25,7 +26,7 @@ class ProgressBar(Callback):
     dt : float or str
         Seconds between two updates.
     out : text file, optional
-        Where to print; ``sys.stdout`` by default, False for nowhere.
+        Where to print; ``sys.stdout`` by default, False for nowhere. What is no terminal gets the last line only.
 
     Examples
     --------
@@ -75,18 +76,26 @@ class ProgressBar(Callback):
 
     def _tick(self, over: threading.Event) -> None:
         while not over.wait(self._dt):
+            out = self._file()
+            if out is None or not can_rewrite_lines(out):
+                return  # a file gets the last line only
             if time.perf_counter() - self._begin >= self._minimum:
                 self._print("")
 
     def _print(self, end: str) -> None:
-        out = sys.stdout if self._out is None else self._out
-        if out is False or out is None or self._state is None:
+        out = self._file()
+        if out is None or self._state is None:
             return
         done, total = self._state.done, self._state.total
         text = line(done, total, time.perf_counter() - self._begin, self._width)
         with suppress(ValueError):  # the file has been closed
             out.write(f"\r{text}{end}")
             out.flush()
+
+    def _file(self) -> TextIO | None:
+        if self._out is False:
+            return None
+        return sys.stdout if self._out is None else self._out
 
 
 def line(done: int, total: int, seconds: float, width: int) -> str:

@@ -69,6 +69,9 @@ def find_target(
     if not isinstance(address, str):
         return _of_cluster(address, credentials)
     address = str(parse(address))
+    worker = hooks.current_worker()
+    if credentials is None and worker is not None and worker.scheduler_address == address:
+        return Target(address, worker.credentials)
     if credentials is None and not address.startswith("inproc://"):
         found = find_cluster(address)
         return Target(address, found.credentials, found.dashboard)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ...base.errors import ClusterError, MySchedulerError, UsageError
+from ...base.notebook import in_notebook
 from ...base.units import parse_seconds
 from ...graph.arguments import find_refs
 from ...graph.delayed import Delayed, DelayedFuture
@@ -67,7 +68,7 @@ def progress(*futures: Any, notebook: bool | None = None, interval: float | str 
     found = list(_futures_in(futures))
     if not found:
         raise UsageError("progress() needs futures, such as progress(client.map(...))")
-    show: _Show = _Html() if (_in_notebook() if notebook is None else notebook) else _Text()
+    show: _Show = _Html() if (in_notebook() if notebook is None else notebook) else _Text()
     watcher = _Watcher(waiting.one_session(found), found, show, seconds)
     if isinstance(show, _Html):
         watcher.show_in_background()
@@ -82,13 +83,6 @@ def _futures_in(shape: Any) -> Iterable[Future[Any]]:
             yield future
         elif isinstance(ref, Delayed):
             raise UsageError(f"{ref!r} has not been started; watch what client.compute or client.persist makes of it")
-
-
-def _in_notebook() -> bool:
-    """Whether this runs in a kernel, whose output is a web page."""
-    module = sys.modules.get("IPython")
-    shell = None if module is None else module.get_ipython()
-    return getattr(shell, "kernel", None) is not None
 
 
 # ---- looking --------------------------------------------------------------------------------------------------------

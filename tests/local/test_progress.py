@@ -18,6 +18,9 @@ class Output(io.StringIO):
         super().__init__()
         self.written = threading.Event()
 
+    def isatty(self) -> bool:
+        return True
+
     def write(self, text: str) -> int:
         self.written.set()
         return super().write(text)
@@ -34,6 +37,14 @@ def test_one_line_that_grows() -> None:
     assert lines[-1].startswith("[####] | 2/2 | 100% | ")
     assert lines[-1].endswith(" s\n")
     assert bar.last_duration > 0
+
+
+def test_a_file_gets_the_last_line_only() -> None:
+    out, event = io.StringIO(), threading.Event()
+    with ProgressBar(dt=0.001, out=out) as bar:
+        delayed(event.wait)(0.02).compute(scheduler="threads")
+        assert bar._timer is not None
+    assert out.getvalue().count("|") == 3
 
 
 def test_errors_stop_it() -> None:

@@ -1,4 +1,4 @@
-"""Read the Python standard library with a cluster on this machine: ``make demo``.
+"""Read the Python standard library with a cluster on this machine: ``make demo-stdlib``.
 
 Every module is parsed by a task of its own, which counts the kinds of syntax nodes and the imports. The counts are merged in
 a tree, on the workers, so that only the final one travels back.
