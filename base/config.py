@@ -19,6 +19,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from difflib import get_close_matches
 from enum import Enum
@@ -244,7 +245,10 @@ def _load() -> dict[str, Setting]:
 
 def _paths() -> Iterator[Path]:
     for folder in FOLDERS:
-        yield from _yaml_files(Path(folder).expanduser())
+        # A folder that we may not enter holds nothing for us, such as the home from which a service is shut out; nor does
+        # that of a user without a home.
+        with suppress(PermissionError, RuntimeError):
+            yield from _yaml_files(Path(folder).expanduser())
     named = os.environ.get(PATH_VARIABLE)
     if named:
         path = Path(named).expanduser()

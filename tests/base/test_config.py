@@ -246,6 +246,23 @@ def test_bad_files_are_named(folder: Path, text: str, message: str) -> None:
     assert get("scheduler") is None
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("no home directory")])
+def test_folders_that_are_closed_to_us_hold_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    (folder / "first" / "a.yaml").write_text("num-workers: 3")
+    expanduser = Path.expanduser
+
+    def closed(path: Path) -> Path:
+        if path.name == "second":
+            raise error
+        return expanduser(path)
+
+    monkeypatch.setattr(Path, "expanduser", closed)
+    refresh()
+    assert get("num-workers") == 3
+
+
 def test_files_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MYSCHEDULER_CONFIG", str(folder / "missing.yaml"))
     with pytest.raises(UsageError, match=r"MYSCHEDULER_CONFIG names .*missing.yaml, which does not exist"):
