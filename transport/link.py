@@ -97,6 +97,9 @@ class Link(ABC):
             The message cannot be encoded; nothing of it is sent.
         """
 
+    def flush(self) -> None:  # noqa: B027 (optional: links that gain nothing by it do nothing)
+        """Send what is queued now instead of at the end of this turn: one turn of the loop less until it arrives."""
+
     async def drain(self) -> None:
         """Wait until ``pending`` is below the low water mark, or the link is closed."""
         while not self.closed and self.pending >= LOW_WATER_BYTES:

@@ -224,6 +224,7 @@ class Session:
                 with self.lock:
                     effects = self.machine.unsendable(message, str(error))
                 self._perform(effects)
+        link.flush()
 
     def run(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and block until it ends; inside a task, the slot goes to others meanwhile."""

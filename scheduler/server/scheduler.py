@@ -170,6 +170,7 @@ class SchedulerServer:
                         link.send(message)
                         if message[0] == REFUSED:
                             logger.warning("refused a %s from %s: %s", link.role, link.remote, message[2])
+                    link.flush()
             elif type(instruction) is Disconnect:
                 self._disconnect(instruction)
             elif type(instruction) is Shutdown:

@@ -23,7 +23,6 @@ from ...base.units import parse_bytes, parse_seconds
 from ...base.version import VERSION
 from ...protocol.messages import DATA, GOODBYE, HEARTBEAT, HELLO, REFUSED, WELCOME, Role
 from ...transport import Link, Listener, connect, listen
-from ...transport.segments import Segments
 from ...transport.shared import mapped_bytes
 from ..events import (
     Beat,
@@ -48,6 +47,7 @@ from ..machine import WorkerMachine
 from .executor import Executor, Reports
 from .metrics import Metrics
 from .packing import Packer
+from .sharing import Sharing
 from .store import Store
 from .transfers import Fetcher, Server
 
@@ -112,8 +112,8 @@ class Worker:
     death_timeout : float or str, optional
         Seconds to try to reach the scheduler at the start; default 30.
     shared_memory : bool, optional
-        Whether large values go to and from processes of the same user on this host through shared memory; default: as
-        configured.
+        Whether large values go to processes of the same user on this host, and come from there, without the network;
+        default: as configured.
 
     Notes
     -----
@@ -213,7 +213,7 @@ class Worker:
         self._exit = self._loop.create_future()
         self._welcome = self._loop.create_future()
         self._store = Store()
-        self._packer = Packer(Segments(self._shared_limit()) if self._shares else None)
+        self._packer = Packer(Sharing(self._shared_limit()) if self._shares else None)
         self._metrics = Metrics()
         self._server = Server(self._store, self._packer, self._handle)
         self._fetcher = Fetcher(self._store, self._packer, self._handle, self.credentials, self.incarnation)
@@ -404,6 +404,8 @@ class Worker:
             put(row[0], row[1], value, row[2])
         if reports.results or reports.errors:
             self._handle(ExecutionEnded(reports.results, reports.errors))
+            if self._link is not None:
+                self._link.flush()
 
     def _on_timer(self) -> None:
         self._timer_at = None
