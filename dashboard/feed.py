@@ -35,6 +35,8 @@ LINGER_S: Final = 60.0
 FRESH_S: Final = 1.0
 #: Seconds that ``refresh`` waits.
 PATIENCE_S: Final = 2.0
+#: Questions for a page that wait for their answers at a time: many pages must not hold up the scheduler.
+QUESTIONS_MAX: Final = 2
 #: Seconds to wait for an answer. A scheduler under load takes its time; one that hangs is found by its link.
 REPLY_TIMEOUT_S: Final = 30.0
 #: Seconds to go on trying after the scheduler was lost.
@@ -84,6 +86,7 @@ class Feed:
         self._answered = float("-inf")
         self._asking: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._turns = asyncio.Semaphore(QUESTIONS_MAX)
         self._met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __repr__(self) -> str:
@@ -107,14 +110,47 @@ class Feed:
 
     async def refresh(self) -> None:
         """Ask the scheduler for its numbers if those in the model are old; do nothing if it cannot be asked."""
-        if self.model.connection == "connecting":
-            await _any_of(self._met, timeout=PATIENCE_S)
-        session = self._session
+        session = await self._meeting()
         if session is None or asyncio.get_running_loop().time() - self._answered < FRESH_S:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(session))
         await _any_of(self._asking, timeout=PATIENCE_S)
+
+    async def ask(self, method: str, *args: Any) -> Any:
+        """Ask the scheduler about something that is not in the model.
+
+        Parameters
+        ----------
+        method : str
+            Of a CALL that observers may make.
+        *args : object
+            Its arguments; the scheduler drops peers that send bad ones.
+
+        Returns
+        -------
+        object
+            The answer.
+
+        Raises
+        ------
+        ClusterError
+            The scheduler is not there, does not answer, or does not want to.
+        """
+        session = await self._meeting()
+        if session is None:
+            raise ClosedError(self.model.connection_text or "the scheduler cannot be reached")
+        async with self._turns:
+            try:
+                return await asyncio.wait_for(session.call(method, *args), REPLY_TIMEOUT_S)
+            except TimeoutError:
+                raise ClosedError(f"the scheduler did not answer within {REPLY_TIMEOUT_S:g} s") from None
+
+    async def _meeting(self) -> _Session | None:
+        """The present connection; right after the start, wait for the first."""
+        if self.model.connection == "connecting":
+            await _any_of(self._met, timeout=PATIENCE_S)
+        return self._session
 
     # ---- the link ---------------------------------------------------------------------------------------------------
 
@@ -213,13 +249,16 @@ class Feed:
             woken.cancel()
 
     async def _ask(self, session: _Session) -> None:
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
         try:
             overview = await asyncio.wait_for(session.call("overview"), REPLY_TIMEOUT_S)
         except (ClusterError, TimeoutError) as error:
             logger.debug("no overview: %s", error)
             return
         now = time.time()
-        self._answered = asyncio.get_running_loop().time()
+        self._answered = loop.time()
+        self.model.answer_s = self._answered - asked
         if isinstance(overview, Mapping):
             self.model.set_overview(now, overview)
         self.model.tick(now)
@@ -249,7 +288,7 @@ class _Session:
         self._requests = 0
         self._replies: dict[int, asyncio.Future[Any]] = {}
 
-    def call(self, method: str) -> asyncio.Future[Any]:
+    def call(self, method: str, *args: Any) -> asyncio.Future[Any]:
         """Ask a question; the answer, or ClusterError."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.link is None or self.closed.done():
@@ -257,7 +296,7 @@ class _Session:
             return answer
         self._requests += 1
         self._replies[self._requests] = answer
-        self.link.send((CALL, self._requests, method, ()))
+        self.link.send((CALL, self._requests, method, args))
         return answer
 
     def on_messages(self, link: Link, frame: Frame) -> None:

@@ -1,8 +1,9 @@
 """Keys of tasks in addresses of pages: every key has one text, and every such text names one key. Pure.
 
 A text key is written as it is, since nearly all keys are texts. Any other is ``~`` and JSON: ``~["x",0]`` for a tuple,
-``~7``, ``~0.5``, ``~{"hex":"00ff"}`` for bytes. A text that would be mistaken for one of those is written as JSON too, and
-one that UTF-8 cannot express (it holds surrogates, as some names of files do) as ``~{"utf8":"eda080"}``.
+``~7``, ``~0.5``, ``~{"hex":"00ff"}`` for bytes. A text that would be mistaken for one of those, or whose spaces at the ends
+or control characters would be lost on the way, is written as JSON too, and one that UTF-8 cannot express (it holds
+surrogates, as some names of files do) as ``~{"utf8":"eda080"}``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def key_to_text(key: Key) -> str:
     >>> [key_to_text(key) for key in ("inc-1", ("x", 0), b"\x00", 7, "~")]
     ['inc-1', '~["x",0]', '~{"hex":"00"}', '~7', '~"~"']
     """
-    if type(key) is str and key and not key.startswith(_MARK) and _is_printable(key):
+    if type(key) is str and key.isprintable() and key.strip() == key and key[:1] not in ("", _MARK):
         return key
     return _MARK + json.dumps(_plain(key), separators=(",", ":"))
 

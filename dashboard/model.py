@@ -16,8 +16,9 @@ from .stream import TaskStream, natural
 
 #: Samples of the cluster's past: five minutes at two a second.
 HISTORY: Final = 600
-#: Samples kept for each worker.
-WORKER_HISTORY: Final = 60
+#: Samples kept for each worker: a minute; the last half of them is shown beside its row.
+WORKER_HISTORY: Final = 120
+SPARK: Final = 60
 #: Workers listed on a page; the totals count all of them.
 WORKERS_SHOWN: Final = 200
 #: Kinds of tasks listed on a page.
@@ -68,6 +69,8 @@ class Worker:
     counters: tuple[float, float, float] | None = None
     cpu_history: deque[int] = field(default_factory=lambda: deque(maxlen=WORKER_HISTORY))
     memory_history: deque[int] = field(default_factory=lambda: deque(maxlen=WORKER_HISTORY))
+    received_history: deque[int] = field(default_factory=lambda: deque(maxlen=WORKER_HISTORY))
+    sent_history: deque[int] = field(default_factory=lambda: deque(maxlen=WORKER_HISTORY))
 
     def update(self, now: float, row: Mapping[str, Any]) -> None:
         """Take a worker map of the reply to ``overview``."""
@@ -85,7 +88,9 @@ class Worker:
         self.executing, self.ready = int(number(metrics.get("executing"))), int(number(metrics.get("ready")))
         self._update_rates(now, metrics)
         self.cpu_history.append(round(min(self.cpu, 100)))
-        self.memory_history.append(round(100 * min(self.memory / self.memory_limit, 1)) if self.memory_limit else 0)
+        self.memory_history.append(int(self.memory))
+        self.received_history.append(round(self.received_rate))
+        self.sent_history.append(round(self.sent_rate))
 
     def _update_rates(self, now: float, metrics: Mapping[str, Any]) -> None:
         at = number(metrics.get("time")) or now
@@ -97,6 +102,22 @@ class Worker:
                 self.received_rate = max(counters[1] - before[1], 0.0) / elapsed
                 self.sent_rate = max(counters[2] - before[2], 0.0) / elapsed
             self.counters = counters
+
+    @property
+    def received_total(self) -> int:
+        """Bytes that came in since it began."""
+        return int(self.counters[1]) if self.counters else 0
+
+    @property
+    def sent_total(self) -> int:
+        """Bytes that went out since it began."""
+        return int(self.counters[2]) if self.counters else 0
+
+    @property
+    def memory_percents(self) -> list[int]:
+        """The recent past of its memory in percent of its limit."""
+        limit = self.memory_limit
+        return [round(100 * min(value / limit, 1)) if limit else 0 for value in list(self.memory_history)[-SPARK:]]
 
     @property
     def label(self) -> str:
@@ -171,6 +192,8 @@ class Model:
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         self.samples = 0
         self.clients = 0
+        self.stale = 0
+        self.answer_s = 0.0
         self.address = ""
         self.epoch = 0
         self.connection: Connection = "connecting"
@@ -193,6 +216,7 @@ class Model:
     def set_overview(self, now: float, overview: Mapping[str, Any]) -> None:
         """Take the reply to the call ``overview``, heard at wall time ``now``."""
         self.clients = int(number(overview.get("clients")))
+        self.stale = int(number(overview.get("stale")))
         self.address = text(overview.get("address"))
         rows = [row for row in overview.get("workers") or () if isinstance(row, Mapping)]
         workers: dict[str, Worker] = {}
@@ -212,7 +236,8 @@ class Model:
         counts = {state: int(number(row.get(state))) for state in STATES}
         pending = counts["assigned"] + counts["queued"] + counts["waiting"]
         # Runs that ended well and that the scheduler has since forgotten, because nobody needs them any more.
-        gone = max(int(number(row.get("done"))) - counts["memory"] - counts["released"], 0)
+        runs = int(number(row.get("done")))
+        gone = max(runs - counts["memory"] - counts["released"], 0)
         wave = self._waves.get(name) or _Wave()
         if pending and not wave.pending:
             wave.start = wave.gone
@@ -221,7 +246,8 @@ class Model:
         counts["released"] += max(gone - wave.start, 0)
         totals = self.stream.kinds.get(name)
         mean = totals.busy / totals.runs if totals is not None else number(row.get("duration"))
-        return {"name": name, "total": sum(counts.values()), **counts, "mean_s": round(number(mean), 6) or None}
+        mean_s = round(number(mean), 6) or None
+        return {"name": name, "total": sum(counts.values()), **counts, "runs": runs, "mean_s": mean_s}
 
     def tick(self, now: float) -> None:
         """End an update at wall time ``now``: make new runs visible, take a sample of the cluster."""
@@ -275,15 +301,24 @@ class Model:
             "tasks_per_s": round(self.rate, 1),
         }
 
+    def cluster(self) -> dict[str, Any]:
+        """What cluster this is, and whether its scheduler can be heard."""
+        return {
+            "name": self.name,
+            "address": self.address,
+            "connection": self.connection,
+            "connection_text": self.connection_text,
+        }
+
+    def find_worker(self, name: str) -> Worker | None:
+        """A connected worker by incarnation, name or address."""
+        found = self.workers.get(name)
+        return found or next((w for w in self.workers.values() if name in (w.name, w.address)), None)
+
     def overview(self) -> dict[str, Any]:
         """All numbers as plain values: what ``/api/v1/overview`` answers."""
         return {
-            "cluster": {
-                "name": self.name,
-                "address": self.address,
-                "connection": self.connection,
-                "connection_text": self.connection_text,
-            },
+            "cluster": self.cluster(),
             "time": round(self.time, 3),
             "totals": self.totals(),
             "progress": self.progress,
@@ -302,8 +337,8 @@ class Model:
             {
                 **row,
                 "label": worker.label,
-                "cpu_history": list(worker.cpu_history),
-                "memory_history": list(worker.memory_history),
+                "cpu_history": list(worker.cpu_history)[-SPARK:],
+                "memory_history": worker.memory_percents,
             }
             for row, worker in zip(view["workers"][:WORKERS_SHOWN], self.workers.values(), strict=False)
         ]
@@ -334,7 +369,7 @@ def number(value: object) -> float:
     return 0.0
 
 
-def text(value: object) -> str:
+def text(value: object, limit: int = _TEXT_CHARS) -> str:
     """What a peer said was a text, or the text of it, clipped to a length that fits on a page.
 
     Examples
@@ -345,4 +380,4 @@ def text(value: object) -> str:
     if value is None:
         return ""
     result = value if type(value) is str else str(value)
-    return result if len(result) <= _TEXT_CHARS else result[: _TEXT_CHARS - 1] + "…"
+    return result if len(result) <= limit else result[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""The web server: routes, login, the JSON interface, and Bokeh's sessions, on a socket that is already bound."""
+"""The web server: routes, login, and Bokeh's sessions, on a socket that is already bound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import bokeh
 from bokeh.application import Application
@@ -26,9 +26,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
+from . import api
 from .auth import COOKIE_LIFETIME_S, Authenticator
 from .guard import Access, Guard, guarded
-from .model import Model
+from .handlers import Audience, Handler, Source
 from .pages import status
 
 logger = logging.getLogger(__name__)
@@ -45,17 +46,6 @@ _STATIC: Final = Path(__file__).parent / "static"
 _BOKEH_SCRIPT: Final = "js/bokeh.min.js"
 
 
-class Source(status.Source, Protocol):
-    """Where the pages get what they show; ``Feed`` is one."""
-
-    @property
-    def model(self) -> Model:
-        """What is known about the cluster."""
-
-    async def refresh(self) -> None:
-        """Ask the scheduler for its numbers if those in the model are old."""
-
-
 class Dashboard(BokehTornado):
     """All routes, each behind the guard.
 
@@ -70,6 +60,7 @@ class Dashboard(BokehTornado):
     def __init__(self, source: Source, access: Access) -> None:
         self.source = source
         self.access = access
+        self.audience = Audience(source)
 
         def build(document: Document) -> None:
             status.build(document, source)
@@ -81,7 +72,19 @@ class Dashboard(BokehTornado):
                 (r"/login", LoginHandler),
                 (r"/health", HealthHandler),
                 (r"/status/?", StatusHandler),
-                (r"/api/v1/overview", OverviewHandler),
+                (r"/tasks", PageHandler, {"view": "tasks"}),
+                (r"/task", PageHandler, {"view": "task"}),
+                (r"/worker/([^/]+)", PageHandler, {"view": "worker"}),
+                (r"/view/tasks", api.TasksView),
+                (r"/view/task", api.TaskView),
+                (r"/view/worker", api.WorkerView),
+                (r"/api/v1/overview", api.OverviewHandler),
+                (r"/api/v1/progress", api.ProgressHandler),
+                (r"/api/v1/workers", api.WorkersHandler),
+                (r"/api/v1/workers/(.+)", api.WorkerHandler),
+                (r"/api/v1/tasks", api.TasksHandler),
+                (r"/api/v1/tasks/(.+)", api.TaskHandler),
+                (r"/metrics", api.MetricsHandler),
                 (r"/assets/(.+)", StaticFileHandler, {"path": str(_STATIC / "assets")}),
                 (rf"/bokeh/({re.escape(_BOKEH_SCRIPT)})", StaticFileHandler, {"path": str(bokeh_settings.bokehjs_path())}),
             ],
@@ -97,6 +100,8 @@ class Dashboard(BokehTornado):
             unused_session_lifetime_milliseconds=int(SESSION_LINGER_S * 1000),
             check_unused_sessions_milliseconds=int(SESSION_LINGER_S * 1000),
             access=access,
+            source=source,
+            audience=self.audience,
             template_path=str(_STATIC),
             log_function=_log_request,
             default_handler_class=NotFoundHandler,
@@ -125,16 +130,7 @@ def _is_ours(target: Any, ours: tuple[type[RequestHandler], ...]) -> bool:
     return not target.__module__.startswith("bokeh.") or issubclass(target, WSHandler)
 
 
-class _Handler(Guard):
-    """What our own handlers share."""
-
-    application: Dashboard
-
-    def data_received(self, chunk: bytes) -> None:
-        """Bodies are not streamed."""
-
-
-class HealthHandler(_Handler):
+class HealthHandler(Handler):
     """Says that the process serves; nothing about the cluster."""
 
     open_to_all: ClassVar[bool] = True
@@ -145,7 +141,7 @@ class HealthHandler(_Handler):
         self.finish("ok\n")
 
 
-class NotFoundHandler(_Handler):
+class NotFoundHandler(Handler):
     """Whatever has no route."""
 
     async def prepare(self) -> None:
@@ -154,10 +150,11 @@ class NotFoundHandler(_Handler):
         raise HTTPError(404)
 
 
-class LoginHandler(_Handler):
+class LoginHandler(Handler):
     """The printed link: trades the token for a cookie and goes on to the page without it."""
 
     open_to_all: ClassVar[bool] = True
+    application: Dashboard
 
     def get(self) -> None:
         """Set the cookie if the token is right."""
@@ -201,8 +198,10 @@ class RootHandler(LoginHandler):
             self.redirect("status")
 
 
-class StatusHandler(_Handler):
+class StatusHandler(Handler):
     """The page around the Bokeh document."""
+
+    application: Dashboard
 
     async def get(self) -> None:
         """Make a session and the page that connects to it."""
@@ -231,22 +230,22 @@ class StatusHandler(_Handler):
         )
 
 
-class OverviewHandler(_Handler):
-    """The numbers of the page as JSON, for scripts."""
+class PageHandler(Handler):
+    """A page that looks closer. It is the same for everything it may show: its script asks for that."""
 
-    async def get(self) -> None:
-        """Fresh numbers; if the scheduler does not answer, the last ones, which say so."""
-        await self.application.source.refresh()
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(self.application.source.model.overview()))
+    def initialize(self, view: str) -> None:
+        """Which page it is."""
+        self.view = view
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Errors as JSON too."""
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(
-            json.dumps({"error": f"{status_code}: a cookie or 'Authorization: Bearer <token>' is needed"})
-            if status_code == 403
-            else json.dumps({"error": f"{status_code} {self._reason}"})
+    def get(self, *_: str) -> None:
+        """The page around what the script writes."""
+        root = "../" if "/" in self.request.path.lstrip("/") else ""
+        self.render(
+            "page.html",
+            name=self.source.model.name,
+            view=self.view,
+            root=root,
+            asset=lambda name: root + _asset_url(name),
         )
 
 
@@ -303,5 +302,6 @@ class Server:
     async def stop(self) -> None:
         """Serve no longer, and close what is open."""
         self._http.stop()
+        self.application.audience.leave()
         self.application.stop()
         await self._http.close_all_connections()

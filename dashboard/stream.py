@@ -56,10 +56,13 @@ class KindTotals:
 class Run:
     """A rectangle: ``count`` runs of tasks of one kind in one lane; times in seconds since 1970."""
 
-    __slots__ = ("busy", "count", "end", "failed", "kind", "lane", "mixed", "name", "start")
+    __slots__ = ("busy", "count", "end", "failed", "key", "kind", "lane", "mixed", "name", "start")
 
-    def __init__(self, lane: Lane, kind: str, name: str, start: float, end: float, failed: bool) -> None:
+    def __init__(
+        self, lane: Lane, kind: str, name: str, start: float, end: float, failed: bool, key: Key | None = None
+    ) -> None:
         self.lane = lane
+        self.key = key  # of the first run; None if it is too long to be kept
         self.kind = kind
         self.name = name
         self.start = start
@@ -81,6 +84,12 @@ class Run:
         self.busy += other.busy
         self.count += other.count
         self.failed += other.failed
+
+    def copy(self) -> Run:
+        """Another one of the same, to be merged differently."""
+        run = Run(self.lane, self.kind, self.name, self.start, self.end, False, self.key)
+        run.busy, run.count, run.failed, run.mixed = self.busy, self.count, self.failed, self.mixed
+        return run
 
 
 def condense(runs: Iterable[Run], resolution: float) -> list[Run]:
@@ -193,7 +202,10 @@ class TaskStream:
             self.hidden += 1
             return
         name = key if type(key) is str else repr(key)
-        run = Run(lane, kind, name if len(name) <= NAME_CHARS else name[: NAME_CHARS - 1] + "…", start, 0.0, not ok)
+        if len(name) <= NAME_CHARS:
+            run = Run(lane, kind, name, start, 0.0, not ok, key)
+        else:
+            run = Run(lane, kind, name[: NAME_CHARS - 1] + "…", start, 0.0, not ok)
         run.end = start + duration
         run.busy = duration
         lane.open = run
@@ -294,6 +306,11 @@ class TaskStream:
     def all(self) -> list[Run]:
         """Every rectangle that is kept."""
         return list(self._kept)
+
+    def of_worker(self, worker: str, seconds: float, limit: int) -> list[Run]:
+        """Copies of the rectangles of one worker that end in the last ``seconds`` of the picture, ``limit`` at most."""
+        oldest = self.latest - seconds
+        return squeeze([run.copy() for run in self._kept if run.lane.worker == worker and run.end >= oldest], limit)
 
     def lanes(self) -> list[Lane]:
         """The lanes from top to bottom."""

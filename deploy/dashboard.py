@@ -42,13 +42,14 @@ class DashboardPlace:
         self.port: int = self._socket.getsockname()[1]
         self.link = f"http://{bracketed(shown)}:{self.port}/?token={self._token}"
 
-    def start(self, scheduler: str, credentials: Credentials) -> None:
-        """Start the process; on a running loop."""
+    def start(self, scheduler: str, credentials: Credentials, name: str = "") -> None:
+        """Start the process, which calls the cluster ``name``; on a running loop."""
         config: dict[str, Any] = {
             "scheduler": scheduler,
             "credentials": credentials.restricted("observer").to_dict(),
             "token": self._token,
             "allowed_hosts": self._hosts,
+            "name": name,
         }
 
         def spawn() -> ChildProcess:

@@ -85,7 +85,7 @@ class InprocessBackend:
             await self.close()
             raise
         if self._dashboard is not None:
-            self._dashboard.start(self._server.addresses[-1], spec.credentials)
+            self._dashboard.start(self._server.addresses[-1], spec.credentials, spec.name)
 
     async def _add(self, count: int) -> None:
         names = [str(self._names + index) for index in range(count)]

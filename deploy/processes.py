@@ -97,7 +97,7 @@ class ProcessBackend:
         for keeper in self._keepers.values():
             keeper.ready = True
         if self._dashboard is not None:
-            self._dashboard.start(self.address, self._spec.credentials)
+            self._dashboard.start(self.address, self._spec.credentials, self._spec.name)
 
     def _start_processes(self) -> None:
         spec = self._spec

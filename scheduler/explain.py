@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..base.keys import Key
-from .state import ASSIGNED, ERRED, MEMORY, QUEUED, WAITING, TaskState
+from .state import ASSIGNED, ERRED, MEMORY, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
@@ -36,13 +36,18 @@ def explain(core: Core, key: Key) -> str:
     if ts.status is ASSIGNED and ts.worker is not None:
         return f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
     if ts.status is MEMORY:
-        where = ", ".join(ws.name for ws in ts.holders)
-        return f"{key!r} is done: {ts.nbytes} bytes of {ts.type_name}, held by {where}."
+        return f"{key!r} is done: {ts.nbytes} bytes of {ts.type_name}, held by {_names(ts.holders)}."
     if ts.status is ERRED and ts.failure is not None:
         if ts.failure.culprit == key:
             return f"{key!r} failed: {ts.failure.text}"
         return f"{key!r} cannot run because {ts.failure.culprit!r}, which it needs, failed: {ts.failure.text}"
     return f"{key!r} is known, but nobody needs its result now."
+
+
+def _names(workers: tuple[WorkerState, ...]) -> str:
+    shown = ", ".join(ws.name for ws in workers[:10])
+    more = f" and {len(workers) - 10} more" if len(workers) > 10 else ""
+    return f"worker{'' if len(workers) == 1 else 's'} {shown}{more}"
 
 
 def _explain_waiting(ts: TaskState) -> str:

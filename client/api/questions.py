@@ -157,7 +157,7 @@ class Questions(Lifetime):
         >>> seven.result()
         7
         >>> client.explain(seven)
-        "'seven' is done: 28 bytes of int, held by 0."
+        "'seven' is done: 28 bytes of int, held by worker 0."
         """
         (key,) = keys_of(future)
         return self._do(self.session.call("explain", key))

@@ -7,8 +7,7 @@ The figures are Bokeh's. The numbers travel as one JSON text in a data source of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bokeh.document import Document
 from bokeh.models import (
@@ -23,11 +22,14 @@ from bokeh.models import (
     NoOverlap,
     PanTool,
     Range1d,
+    TapTool,
     WheelZoomTool,
 )
 from bokeh.plotting import figure
 
 from ..colours import FAILED
+from ..handlers import Source
+from ..keys import key_to_text
 from ..model import HISTORY, Model, Sample
 from ..stream import RUNS_KEPT, RUNS_PER_UPDATE, Lane, Run
 
@@ -43,20 +45,9 @@ _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 
 _INK: Final = "#67748a"
 _GRID: Final = "#edf0f4"
 _RUN_COLUMNS: Final = (
-    "left", "right", "y", "colour", "alpha", "name", "kind", "count", "mean", "failed", "worker",
+    "left", "right", "y", "colour", "alpha", "name", "kind", "count", "mean", "failed", "worker", "link",
 )  # fmt: skip
 _SAMPLE_COLUMNS: Final = ("time", "rate", "cpu", "cpu_busiest", "memory", "managed")
-
-
-class Source(Protocol):
-    """What a page needs to know of the feed."""
-
-    @property
-    def model(self) -> Model:
-        """What is known about the cluster."""
-
-    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Be told after each update, until the returned function is called."""
 
 
 def build(document: Document, source: Source) -> None:
@@ -160,6 +151,7 @@ class StatusPage:
             "mean": [run.busy / run.count for run in runs],
             "failed": [run.failed for run in runs],
             "worker": [_lane_name(run.lane, workers) for run in runs],
+            "link": [_link(run) for run in runs],
         }
 
     def _arrange(self, lanes: list[Lane]) -> None:
@@ -188,6 +180,14 @@ class StatusPage:
         elif fresh:
             self.history.stream(_sample_columns(list(model.history)[-fresh:]), rollover=HISTORY)
         self._samples = model.samples
+
+
+def _link(run: Run) -> str:
+    """What names the task of a block on its page: ``=`` for the block's own name, nothing if it is several runs."""
+    if run.count > 1 or run.key is None:
+        return ""
+    link = key_to_text(run.key)
+    return "=" if link == run.name else link
 
 
 def _lane_name(lane: Lane, workers: dict[str, Any]) -> str:
@@ -243,7 +243,7 @@ def _stream_figure(runs: ColumnDataSource) -> figure:
     hover = HoverTool(tooltips=[("task", "@name")], point_policy="follow_mouse", show_arrow=False, name="hover")
     # A wheel that zooms would catch everybody who scrolls down the page, so it needs a key.
     zoom = WheelZoomTool(dimensions="width", modifiers={"ctrl": True})
-    tools = [hover, PanTool(dimensions="width", name="pan"), zoom]
+    tools = [hover, PanTool(dimensions="width", name="pan"), zoom, TapTool(name="tap")]
     plot = _figure(
         "stream", tools, x_range=Range1d(start=0, end=30_000), y_range=Range1d(start=0.5, end=-0.5), min_border_right=8
     )
@@ -260,6 +260,8 @@ def _stream_figure(runs: ColumnDataSource) -> figure:
         line_color="colour",
         line_width=0.5,
         hover_line_color="#1d2733",
+        nonselection_fill_alpha="alpha",
+        nonselection_line_alpha=1.0,
         source=runs,
     )
     return plot

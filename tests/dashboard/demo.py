@@ -56,6 +56,46 @@ class DemoSource:
     async def refresh(self) -> None:
         pass
 
+    async def ask(self, method: str, *args: Any) -> Any:
+        """Answers as the scheduler would about tasks that all look alike."""
+        if method == "tasks":
+            name, status, offset, limit = args
+            found = [row for row in self._tasks if name in (None, row["kind"]) and status in (None, row["status"])]
+            return {"total": len(found), "offset": offset, "tasks": found[offset : offset + limit]}
+        if method == "worker":
+            rows = [row for row in self._overview(time.time())["workers"] if args[0] in (row["incarnation"], row["name"])]
+            here = {"at_worker": self._tasks[:2], "at_worker_total": 2, "results": self._tasks[:50], "results_total": 120}
+            more = {"resources": {"GPU": 2.0}, "free_resources": {"GPU": 1.0}, "versions": {"python": "3.11"}}
+            return {**rows[0], **here, **more} if rows else None
+        known = next((row for row in self._tasks if row["key"] == args[0]), None)
+        if known is None:
+            return {"key": args[0], "status": "unknown", "why": f"The scheduler does not know {args[0]!r}."}
+        error = {"culprit": known["key"], "text": "ValueError: no", "traceback": "Traceback\nValueError: no"}
+        relatives = [(row["key"], row["status"]) for row in self._tasks[:3]]
+        return {
+            **known,
+            "why": f"{known['key']!r} is where it is.",
+            "attempt": 7,
+            "clients": 1,
+            "inputs": relatives,
+            "inputs_total": 300,
+            "dependents": (),
+            "dependents_total": 0,
+            "error": error if known["status"] == "erred" else None,
+        }
+
+    @property
+    def _tasks(self) -> list[dict[str, Any]]:
+        where = [(f"{0:016x}", "worker-0")]
+        rows = [
+            {"key": f"{name}-{i}", "kind": name, "status": "memory", "nbytes": 1000 + i, "type": "DataFrame", "workers": where,
+             "workers_total": 1}
+            for name, _, _ in self._kinds
+            for i in range(60)
+        ]  # fmt: skip
+        rows.append({**rows[0], "key": ("x", 0), "status": "erred", "type": "", "workers": [], "workers_total": 0})
+        return rows
+
     def step(self) -> None:
         now = time.time()
         rows = []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from myscheduler.base.credentials import Credentials
-from myscheduler.base.errors import ConnectionFailedError
+from myscheduler.base.errors import ClosedError, ClusterError, ConnectionFailedError
 from myscheduler.base.ids import IdSource
 from myscheduler.dashboard import feed as module
 from myscheduler.dashboard.feed import Feed, RefusedError
@@ -32,6 +32,7 @@ class FakeScheduler:
         self.name = f"inproc://dashboard-{next(NUMBERS)}"
         self.log: list[Any] = []
         self.links: list[Link] = []
+        self.asked: list[Any] = []
         self.epoch = 1
         self.refuse: tuple[str, str] | None = None
         self.answer: Callable[[], tuple[bool, Any]] = lambda: (True, {"clients": 1, "address": "tcp://s", "workers": ()})
@@ -49,6 +50,8 @@ class FakeScheduler:
     def on_messages(self, link: Link, frame: Frame) -> None:
         for message in frame.messages:
             self.log.append(m.SPECS[message[0]].name)
+            if message[0] == m.CALL:
+                self.asked.append(message[2:])
             if message[0] == m.HELLO and self.refuse is not None:
                 link.send((m.REFUSED, *self.refuse))
             elif message[0] == m.HELLO:
@@ -140,6 +143,41 @@ async def test_a_failed_question_changes_nothing(monkeypatch: pytest.MonkeyPatch
         await until(lambda: scheduler.log.count("CALL") >= 2)
         assert not running.done()
         assert feed.model.clients == 0
+
+
+async def test_pages_may_ask_more() -> None:
+    async with followed() as (scheduler, feed, _):
+        scheduler.answer = lambda: (True, {"status": "memory"})
+        assert await feed.ask("task", ("x", 0)) == {"status": "memory"}
+        assert scheduler.asked == [("task", (("x", 0),))]
+        scheduler.answer = lambda: (False, ("role", "an observer may not"))
+        with pytest.raises(ClusterError, match="an observer may not"):
+            await feed.ask("shutdown")
+
+
+async def test_questions_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with followed() as (scheduler, feed, _):
+        await connected(feed)
+        monkeypatch.setattr(FakeScheduler, "on_messages", lambda self, link, frame: self.asked.extend(frame.messages))
+        asking = [asyncio.create_task(feed.ask("task", key)) for key in range(10)]
+        await until(lambda: len(scheduler.asked) == module.QUESTIONS_MAX)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(scheduler.asked) == module.QUESTIONS_MAX
+        for _ in range(10):
+            await until(lambda: scheduler.asked)
+            scheduler.links[0].send((m.REPLY, scheduler.asked.pop(0)[1], True, "well"))
+        assert await asyncio.gather(*asking) == ["well"] * 10
+
+
+async def test_questions_without_a_scheduler_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with followed() as (scheduler, feed, running):
+        await connected(feed)
+        scheduler.links[0].send((m.GOODBYE, "the cluster was closed"))
+        scheduler.links[0].close()
+        await asyncio.wait_for(running, 5)
+        with pytest.raises(ClosedError, match="the cluster was closed"):
+            await feed.ask("task", "x")
 
 
 async def test_goodbye_ends_the_feed_with_its_reason() -> None:

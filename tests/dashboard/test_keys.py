@@ -50,3 +50,12 @@ def test_labels_are_short_and_can_be_printed() -> None:
     assert key_label("x" * 1000, 10) == "x" * 9 + "…"
     assert key_label("\ud800") == "'\\ud800'"
     assert key_label((b"a", 1.5)) == "(b'a', 1.5)"
+
+
+@pytest.mark.parametrize("key", [" x", "x\n", "a\x00b", "", "~7", "\ud800"])
+def test_what_a_query_would_lose_is_escaped(key: str) -> None:
+    text = key_to_text(key)
+    assert text.startswith("~")
+    assert text.isascii()
+    assert text.isprintable()
+    assert text_to_key(text) == key

@@ -75,7 +75,8 @@ def test_history_is_bounded() -> None:
     assert model.samples == module.HISTORY + 50
     assert len(model.workers["a"].cpu_history) == module.WORKER_HISTORY
     assert model.history[-1].cpu == 75.0
-    assert model.workers["a"].memory_history[-1] == 25
+    assert (model.workers["a"].memory_history[-1], model.workers["a"].memory_percents[-1]) == (2000, 25)
+    assert len(model.workers["a"].memory_percents) == module.SPARK
 
 
 def test_network_rates_come_from_the_workers_own_clock() -> None:

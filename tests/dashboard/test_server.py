@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from tornado.web import RequestHandler
@@ -43,14 +44,20 @@ def paths(site: Site) -> list[str]:
         for rule in router.rules:
             regex = getattr(rule.matcher, "regex", None)
             if regex is not None:
-                pattern = regex.pattern.rstrip("$").replace("/?", "").replace("(.+)", "status.css")
+                pattern = regex.pattern.rstrip("$").replace("/?", "").replace("/assets/(.+)", "/assets/status.css")
+                pattern = pattern.replace("/tasks/(.+)", "/tasks/score-1").replace("/workers/(.+)", "/workers/worker-1")
+                pattern = pattern.replace("/worker/([^/]+)", "/worker/worker-1")
                 found.append(pattern.replace("(js/bokeh\\.min\\.js)", "js/bokeh.min.js"))
     return found
 
 
 def test_reflection_finds_the_routes(site: Site) -> None:
     found = paths(site)
-    assert {"/", "/login", "/health", "/status", "/status/ws", "/api/v1/overview"} <= set(found)
+    assert {
+        "/", "/login", "/health", "/status", "/status/ws", "/task", "/tasks", "/worker/worker-1", "/metrics",
+        "/view/task", "/view/tasks", "/view/worker", "/api/v1/overview", "/api/v1/progress",
+        "/api/v1/workers", "/api/v1/workers/worker-1", "/api/v1/tasks", "/api/v1/tasks/score-1",
+    } <= set(found)  # fmt: skip
     assert not [path for path in found if any(char in path for char in "()[]*\\")], "teach paths() about this route"
 
 
@@ -203,6 +210,17 @@ async def test_the_page_loads_only_what_we_serve(site: Site) -> None:
         answer = await site.get(f"/{resource}", Cookie=cookie)
         assert answer.code == 200, resource
     assert set(json.loads(page.body["data-roots"])) == {"stream", "rate", "cpu", "memory"}
+
+
+@pytest.mark.parametrize("path", ["/task", "/tasks", "/worker/worker-1"])
+async def test_the_closer_pages_load_only_what_we_serve(site: Site, path: str) -> None:
+    cookie = await site.cookie()
+    page = _Page((await site.get(path, Cookie=cookie)).body.decode())
+    assert page.inline == []
+    assert len(page.resources) >= 8
+    for resource in page.resources:
+        assert not resource.startswith(("http", "/"))
+        assert (await site.get(urljoin(path, resource), Cookie=cookie)).code == 200, resource
 
 
 async def test_names_are_escaped_in_the_page() -> None:

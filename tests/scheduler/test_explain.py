@@ -16,8 +16,18 @@ def test_every_place_has_its_words() -> None:
     cluster.worker("w0")
     assert "was sent to worker w0 (tcp://w0) as attempt 1" in cluster.call("explain", "a")
     cluster.run_all()
-    assert cluster.call("explain", "b") == "'b' is done: 8 bytes of int, held by w0."
+    assert cluster.call("explain", "b") == "'b' is done: 8 bytes of int, held by worker w0."
     assert cluster.call("explain", "a") == "'a' is known, but nobody needs its result now."
+
+
+def test_holders_are_named_up_to_ten() -> None:
+    cluster = Cluster(workers=12)
+    cluster.submit({"a": ()})
+    cluster.run_all()
+    ts, workers = cluster.core.tasks["a"], list(cluster.core.workers.values())
+    for ws in workers:
+        cluster.core.add_holder(ts, ws)
+    assert cluster.call("explain", "a").endswith("held by workers w0, w1, w2, w3, w4, w5, w6, w7, w8, w9 and 2 more.")
 
 
 def test_a_task_behind_others_says_how_many() -> None:

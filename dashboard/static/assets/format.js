@@ -82,5 +82,10 @@ const Dom = (() => {
     }
   }
 
-  return {text, make, width, sync};
+  // A name of a kind of task in a query: anything unusual is written as JSON, as for keys.
+  function queryName(name) {
+    return name === "" || /^~|[\x00-\x1f\x7f]|^\s|\s$|\p{Surrogate}/u.test(name) ? `~${JSON.stringify(name)}` : name;
+  }
+
+  return {text, make, width, sync, queryName};
 })();

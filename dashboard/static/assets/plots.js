@@ -90,6 +90,19 @@ const Plots = (() => {
     hover.setv({tooltips: (source, vars) => describeRow(source.data, vars.index)}, {sync: false});
   }
 
+  // Tell of the block that somebody clicks: its kind, and what names its task if it is one run.
+  function onChoose(chosen) {
+    const source = models.stream.renderers[0].data_source;
+    source.selected.properties.indices.change.connect(() => {
+      const [i] = source.selected.indices;
+      if (i === undefined) return;
+      const {kind, name, count, link} = source.data;
+      source.selected.setv({indices: []}, {sync: false});
+      if (count[i] > 1) chosen(kind[i].replace(/ and others$/, ""), "");
+      else chosen(kind[i], link[i] === "=" ? name[i] : link[i]);
+    });
+  }
+
   // Ranges belong to this browser alone: they are moved without telling the server.
   function place(range, start, end) {
     range.setv({start, end}, {sync: false});
@@ -139,5 +152,5 @@ const Plots = (() => {
     numbers.tags = [numbers.data.sent[0]];
   }
 
-  return {connect, follow, choose, acknowledge};
+  return {connect, follow, choose, onChoose, acknowledge};
 })();

@@ -9,6 +9,7 @@
   let view = null;
   let heard = Date.now();
   let sorting = {by: "name", down: false};
+  const tasksUrl = (name, more = "") => `tasks?name=${encodeURIComponent(Dom.queryName(name))}${more}`;
 
   // ---- header and totals --------------------------------------------------------------------------------------------
 
@@ -45,9 +46,11 @@
     const part = (name) => make("i", name);
     const bar = make("div", "bar thick", part("done"), part("released"), part("erred"), part("running"));
     const element = make("li", "kind",
-      make("div", "kind-head", make("i", "chip"), make("span", "name"), make("span", "share")), bar,
-      make("small", "", make("span"), make("span"), make("span"), make("span", "bad")));
+      make("div", "kind-head", make("i", "chip"), make("a", "name plain"), make("span", "share")), bar,
+      make("small", "", make("span"), make("span"), make("span"), make("a", "bad")));
     element.querySelector(".name").title = row.name;
+    element.querySelector(".name").href = tasksUrl(row.name);
+    element.querySelector("a.bad").href = tasksUrl(row.name, "&status=erred");
     return element;
   }
 
@@ -108,7 +111,7 @@
       return element;
     };
     return make("tr", "",
-      cell("", "worker", make("i", "dot"), make("div", "", make("strong", ""), make("small", ""))),
+      cell("", "worker", make("i", "dot"), make("div", "", make("strong", "", make("a", "plain")), make("small", ""))),
       cell("CPU", "cpu", gauge("cpu", [make("i", "cpu")])),
       cell("Memory", "memory", gauge("memory", [make("i", "managed"), make("i", "memory")])),
       cell("Running", "num running"), cell("Assigned", "num assigned"),
@@ -122,7 +125,8 @@
     const used = limit ? row.memory_bytes / limit : 0;
     const status = row.status || "unknown";
     const quiet = row.last_seen_s > 5 ? `, last heard of ${Format.seconds(row.last_seen_s)} ago` : "";
-    Dom.text(get("strong"), row.label);
+    Dom.text(get("strong a"), row.label);
+    get("strong a").href = `worker/${encodeURIComponent(row.id)}`;
     Dom.text(get(".worker small"), `${row.address || row.host}${status === "running" ? "" : ` · ${status}`}${quiet}`);
     get(".worker").title = `${row.name}: ${status}, process ${row.pid} on ${row.host}, ${row.threads} threads`;
     get(".dot").className = `dot ${status === "running" && !quiet ? "good" : "warn"}`;
@@ -225,6 +229,7 @@
     }
     setInterval(watch, RETRY_MS);
     const numbers = await Plots.connect(document.body.dataset);
+    Plots.onChoose((name, link) => location.assign(link ? `task?key=${encodeURIComponent(link)}` : tasksUrl(name)));
     numbers.patching.connect(() => show(numbers));
     show(numbers);
     document.body.classList.add("ready");
