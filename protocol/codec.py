@@ -3,7 +3,8 @@
 A frame is ``header, lengths, control, buffers``: the length of the control part and the number of buffers (u32 each),
 the length of each buffer (u64), the control part, the raw buffers; all integers big-endian. The control part is one
 msgpack array ``[epoch, sender, sequence, messages]``. A ``Blob`` in a message is an extension of type 1 that says which
-of the frame's buffers are its own (index of the first and number, u32 each). A ``SharedBlob`` is an extension of type 2.
+of the frame's buffers are its own (index of the first and number, u32 each). A ``SharedBlob`` is an extension of
+type 2, a ``PipedBlob`` of type 3.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..base.errors import ProtocolError, UsageError
 from ..base.limits import BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB
 from .blob import Blob
 from .messages import SPECS, Message
-from .shared import ENCODED_BYTES_MAX, SharedBlob
+from .shared import ENCODED_BYTES_MAX, PipedBlob, SharedBlob
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -31,6 +32,7 @@ ARRAY_LENGTH_MAX: Final = 1024 * 1024
 _BLOB_CODE: Final = 1
 _BLOB: Final = Struct("!II")
 _SHARED_CODE: Final = 2
+_PIPED_CODE: Final = 3
 _BUFFERS_PER_FRAME: Final = 1024  # as FRAME_BYTES: where to cut, not a limit
 _ENVELOPE_BYTES_MAX: Final = 512
 _SENDER_CHARS_MAX: Final = 64
@@ -175,6 +177,8 @@ class Encoder:
     def _pack_other(self, value: Any) -> msgpack.ExtType:
         if type(value) is SharedBlob:
             return msgpack.ExtType(_SHARED_CODE, value.encode())
+        if type(value) is PipedBlob:
+            return msgpack.ExtType(_PIPED_CODE, value.encode())
         if type(value) is not Blob:
             raise TypeError(f"a {type(value).__name__} does not travel in messages: {value!r:.80}")
         first = len(self._buffers)
@@ -240,9 +244,11 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
         It is anything else than an encoder makes.
     """
 
-    def extension(code: int, data: bytes) -> Blob | SharedBlob:
+    def extension(code: int, data: bytes) -> Blob | SharedBlob | PipedBlob:
         if code == _SHARED_CODE:
             return SharedBlob.decode(data)
+        if code == _PIPED_CODE:
+            return PipedBlob.decode(data)
         if code != _BLOB_CODE or len(data) != _BLOB.size:
             raise ProtocolError(f"unknown extension {code} of {len(data)} bytes")
         first, count = _BLOB.unpack(data)

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from ..base.errors import ProtocolError
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from .blob import Blob
-from .shared import SharedBlob
+from .shared import PipedBlob, SharedBlob
 
 Message: TypeAlias = tuple[Any, ...]
 Row: TypeAlias = tuple[Any, ...]
@@ -117,10 +117,10 @@ PUT_DATA: Final = 61
 STORED: Final = 62
 #: (op, request: int, rows (key, payload), missing: rows (key, reason: str))
 DATA: Final = 63
-#: (op, request: int, rows (key, attempt), place: str) like GET_DATA, from a process that can open memory of others at this
-#: place; answered by SHARED
+#: (op, request: int, rows (key, attempt), place: str) like GET_DATA, from a process that can open descriptors of others at
+#: this place; answered by SHARED
 GET_SHARED: Final = 64
-#: (op, request: int, rows (key, payload or shared), missing: rows (key, reason: str)) like DATA, where large values are
+#: (op, request: int, rows (key, payload, pipe or segment), missing: rows (key, reason: str)) like DATA, where large values are
 #: named instead of sent if the sender is at the same place
 SHARED: Final = 65
 
@@ -267,7 +267,7 @@ SPECS: Final[dict[int, Spec]] = {
     STORED: _spec("STORED", _W, (int,), Rows((_KEY, (int,), (int,), (str,)))),
     DATA: _spec("DATA", (Role.WORKER, Role.SCHEDULER), (int,), Rows((_KEY, _PAYLOAD)), Rows((_KEY, (str,)))),
     GET_SHARED: _spec("GET_SHARED", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN), (str,)),
-    SHARED: _spec("SHARED", _W, (int,), Rows((_KEY, (*_PAYLOAD, SharedBlob))), Rows((_KEY, (str,)))),
+    SHARED: _spec("SHARED", _W, (int,), Rows((_KEY, (*_PAYLOAD, SharedBlob, PipedBlob))), Rows((_KEY, (str,)))),
     OBSERVE: _spec("OBSERVE", (Role.OBSERVER,)),
     EVENTS: _spec("EVENTS", _S, Rows((_KEY, (str,), (int,), (float,), (float,), (bool,)))),
 }

@@ -1,4 +1,7 @@
-"""Payloads that are named instead of sent: where in a segment of another process's memory their buffers lie.
+"""Payloads that are named instead of sent: a process of the same host opens a descriptor of the sender's.
+
+A ``PipedBlob`` names the read end of a pipe: token, then the buffers one after the other (``transport/pipes.py``). A
+``SharedBlob`` names a segment of memory, for data that several processes want.
 
 A segment is memory without a name that its owner has open as a file descriptor. It begins with a header: a magic word,
 and the token of what it holds now. Whoever opens it must find the token he was told, so memory that has been given to
@@ -16,7 +19,7 @@ from typing import Final, TypeAlias
 from ..base.errors import ProtocolError
 from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, MIB
 
-#: Smaller payloads are sent: opening and mapping a segment costs about as much as sending this many bytes.
+#: Smaller payloads are sent: opening something costs about as much as sending this many bytes.
 SHARED_BYTES_MIN: Final = MIB
 TOKEN_BYTES: Final = 16
 #: What stands at the start of a segment: magic word, token, zeros.
@@ -27,6 +30,7 @@ ALIGNMENT: Final = 64
 
 _NAME: Final = Struct(f"!II{TOKEN_BYTES}s")
 _SPAN: Final = Struct("!QQ")
+_LENGTH: Final = Struct("!Q")
 #: Longest encoded form, in bytes.
 ENCODED_BYTES_MAX: Final = _NAME.size + BUFFERS_PER_FRAME_MAX * _SPAN.size
 
@@ -114,6 +118,77 @@ class SharedBlob:
             raise ProtocolError(f"the name of a segment has {len(data)} bytes")
         pid, descriptor, token = _NAME.unpack_from(data)
         return cls(pid, descriptor, token, tuple(_SPAN.iter_unpack(data[_NAME.size :])))
+
+
+class PipedBlob:
+    """Names a pipe from which the buffers of a ``Blob`` come.
+
+    Parameters
+    ----------
+    pid : int
+        The process that has the pipe.
+    descriptor : int
+        Its descriptor of the end to read from.
+    token : bytes
+        What comes first.
+    lengths : tuple of int
+        Bytes of each buffer.
+
+    Raises
+    ------
+    ProtocolError
+        No pipe can be like this.
+
+    Examples
+    --------
+    >>> piped = PipedBlob(7, 3, b"t" * 16, (5, 1000))
+    >>> piped, PipedBlob.decode(piped.encode()) == piped
+    (<PipedBlob of 1005 bytes in 2 buffers of process 7>, True)
+    """
+
+    __slots__ = ("descriptor", "lengths", "nbytes", "pid", "token")
+
+    def __init__(self, pid: int, descriptor: int, token: bytes, lengths: tuple[int, ...]) -> None:
+        if pid < 1 or len(token) != TOKEN_BYTES:
+            raise ProtocolError(f"a pipe of process {pid} with a token of {len(token)} bytes")
+        if not 0 < len(lengths) <= BUFFERS_PER_FRAME_MAX:
+            raise ProtocolError(f"a pipe with {len(lengths)} buffers; 1 to {BUFFERS_PER_FRAME_MAX} are allowed")
+        if min(lengths) < 0 or max(lengths) > BUFFER_BYTES_MAX:
+            raise ProtocolError(f"a pipe with a buffer of {max(lengths)} bytes; at most {BUFFER_BYTES_MAX} are allowed")
+        self.pid = pid
+        self.descriptor = descriptor
+        self.token = token
+        self.lengths = lengths
+        self.nbytes = sum(lengths)
+
+    def __repr__(self) -> str:
+        return f"<PipedBlob of {self.nbytes} bytes in {len(self.lengths)} buffers of process {self.pid}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PipedBlob):
+            return NotImplemented
+        return self.encode() == other.encode()
+
+    def __hash__(self) -> int:
+        return hash(self.token)
+
+    def encode(self) -> bytes:
+        """As it travels."""
+        return _NAME.pack(self.pid, self.descriptor, self.token) + b"".join(map(_LENGTH.pack, self.lengths))
+
+    @classmethod
+    def decode(cls, data: bytes) -> PipedBlob:
+        """Read what ``encode`` wrote.
+
+        Raises
+        ------
+        ProtocolError
+            It did not.
+        """
+        if len(data) <= _NAME.size or (len(data) - _NAME.size) % _LENGTH.size:
+            raise ProtocolError(f"the name of a pipe has {len(data)} bytes")
+        pid, descriptor, token = _NAME.unpack_from(data)
+        return cls(pid, descriptor, token, tuple(length for (length,) in _LENGTH.iter_unpack(data[_NAME.size :])))
 
 
 def lay_out(lengths: Iterable[int]) -> tuple[Spans, int]:

@@ -97,9 +97,11 @@ class Segment:
         self.memory[: HEADER.size] = HEADER.pack(MAGIC, token)
         return token
 
-    def warm_up(self) -> None:
-        """Have the kernel enter the memory into our page tables, so that refilling need not."""
+    def warm_up(self, is_wanted: Callable[[], bool]) -> None:
+        """Have the kernel enter the memory into our page tables, so that refilling need not; until it is wanted."""
         for start in range(0, self.nbytes, _STEP_BYTES):
+            if is_wanted():
+                return
             try:
                 self.memory.madvise(_MADV_POPULATE_WRITE, start, min(_STEP_BYTES, self.nbytes - start))
             except (OSError, ValueError):  # a kernel before 5.14, or the segment has been closed
@@ -145,7 +147,8 @@ class Segments:
         self._closed = False
         self._segments: dict[Segment, None] = {}  # the longest unused first
         self._by_owner: dict[Owner, Segment] = {}
-        self._busy: dict[Segment, None] = {}  # being filled or warmed up
+        self._busy: dict[Segment, None] = {}  # being filled
+        self._warming: dict[Segment, None] = {}
         self._lock = Lock()  # of the above; held briefly
         self._filling = Lock()  # one at a time: copying is limited by the memory, and nothing is copied twice
 
@@ -236,10 +239,9 @@ class Segments:
         if nbytes > self.limit:
             return False
         latest = time.monotonic() - GRACE_S
-        candidates = [segment for segment in self._segments if segment not in self._busy]
-        candidates = [segment for segment in candidates if segment.owner is None] + [
-            segment for segment in candidates if segment.owner is not None and segment.used_at < latest
-        ]
+        idle = self._idle()
+        candidates = [segment for segment in idle if segment.owner is None]
+        candidates += [segment for segment in idle if segment.owner is not None and segment.used_at < latest]
         for segment in candidates:
             if self.nbytes + nbytes <= self.limit and len(self._segments) < SEGMENTS_MAX:
                 return True
@@ -271,12 +273,15 @@ class Segments:
     def warm_up(self, segment: Segment) -> None:
         """Make refilling it fast."""
         with self._lock:
-            if segment not in self._segments or segment in self._busy:
+            if segment not in self._segments or segment.owner is not None or segment in self._busy:
                 return
-            self._busy[segment] = None
-        segment.warm_up()
+            self._warming[segment] = None
+        # Who takes it for other data does not wait: both may touch the memory at once. Only closing has to wait.
+        segment.warm_up(lambda: segment.owner is not None or segment in self._busy)
         with self._lock:
-            self._release(segment)
+            del self._warming[segment]
+            if self._closed and segment not in self._busy:
+                self._let_go(segment)
 
     def sweep(self, is_held: Callable[[Owner], bool]) -> None:
         """Give back what has not been used for a while; call now and then.
@@ -290,7 +295,7 @@ class Segments:
             return
         latest = time.monotonic() - IDLE_S
         with self._lock:
-            for segment in [segment for segment in self._segments if segment not in self._busy]:
+            for segment in self._idle():
                 if segment.used_at >= latest:
                     continue
                 if segment.owner is None:
@@ -304,13 +309,17 @@ class Segments:
         self.place = ""
         with self._lock:
             self._closed = True
-            for segment in [segment for segment in self._segments if segment not in self._busy]:
+            for segment in self._idle():
                 self._let_go(segment)
+
+    def _idle(self) -> list[Segment]:
+        """Those that nothing is being done to."""
+        return [segment for segment in self._segments if segment not in self._busy and segment not in self._warming]
 
     def _release(self, segment: Segment) -> None:
         """It is busy no more."""
         del self._busy[segment]
-        if self._closed:
+        if self._closed and segment not in self._warming:
             self._let_go(segment)
 
     def _touch(self, segment: Segment) -> None:

@@ -15,9 +15,10 @@ from ...base.sizeof import sizeof
 from ...protocol import pickling
 from ...protocol.blob import Blob, Payload, payload_nbytes
 from ...protocol.messages import Row
-from ...protocol.shared import SHARED_BYTES_MIN
+from ...protocol.shared import SharedBlob
 from ...transport.segments import Segments
 from ..events import NOT_HELD, Copy
+from .sharing import Sharing
 from .store import Store
 
 T = TypeVar("T")
@@ -31,6 +32,14 @@ class Packed(NamedTuple):
 
     rows: tuple[Row, ...]
     missing: tuple[Row, ...]
+
+
+class _Found(NamedTuple):
+    """A value to pickle, and whether it goes into a segment, since others have asked for it before."""
+
+    copy: Copy
+    value: Any
+    was_offered: bool
 
 
 class Unpacked(NamedTuple):
@@ -49,51 +58,56 @@ class Packer:
 
     Parameters
     ----------
-    segments : Segments, optional
-        Where to put large values for others of this host; None: everything is sent.
+    sharing : Sharing, optional
+        What to do with large values for others of this host; None: everything is sent.
     """
 
-    def __init__(self, segments: Segments | None = None) -> None:
-        self.segments = segments
+    def __init__(self, sharing: Sharing | None = None) -> None:
+        self.sharing = sharing
         self._pool = ThreadPoolExecutor(2, "transfers")
 
     async def pack(self, store: Store, copies: Iterable[Copy], place: str = "") -> Packed:
         """Pickle copies (key, attempt) that are in the store; attempt 0 means any.
 
-        Large ones are shared instead with an asker at the same ``place``.
+        Large ones are offered in other ways to an asker at the same ``place``.
         """
-        segments = self.segments if self.segments is not None and place and place == self.segments.place else None
-        known: list[Row] = []
-        found: list[tuple[Key, int, Any]] = []
+        sharing = self.sharing if self.sharing is not None and place and place == self.sharing.place else None
+        offered: list[Row] = []
+        found: list[_Found] = []
         missing: list[Row] = []
         nbytes = 0
         for key, attempt in copies:
             entry = store.find(key, attempt)
             if entry is None:
                 missing.append((key, NOT_HELD))
-            elif segments is not None and (shared := segments.find((key, entry[0]))) is not None:
-                known.append((key, shared))
-            else:
-                found.append((key, entry[0], entry[1]))
-                nbytes += entry[2]
-        packed = await self._run(nbytes, lambda: _pack(found, missing, segments))
-        return Packed((*known, *packed.rows), packed.missing) if known else packed
+                continue
+            copy = (key, entry[0])
+            if sharing is not None and (segment := sharing.find(copy)) is not None:
+                offered.append((key, segment))
+                continue
+            found.append(_Found(copy, entry[1], sharing is not None and sharing.was_offered(copy)))
+            nbytes += entry[2]
+        segments = None if sharing is None else sharing.segments
+        rows = await self._run(nbytes, lambda: _pack(found, missing, segments))
+        for copy, payload in rows:
+            offered.append((copy[0], payload if sharing is None else sharing.offer(copy, payload)))
+        return Packed(tuple(offered), tuple(missing))
 
     def forget(self, copies: Iterable[Copy]) -> None:
         """These are not in the store any more."""
-        if self.segments is not None:
-            for segment in self.segments.forget(copies):
-                self._pool.submit(self.segments.warm_up, segment)
+        if self.sharing is not None:
+            for segment in self.sharing.forget(copies):
+                self._pool.submit(self.sharing.segments.warm_up, segment)
 
     def sweep(self, store: Store) -> None:
         """Give back memory that has not been used for a while; call now and then."""
-        if self.segments is not None:
-            self.segments.sweep(lambda copy: store.find(*copy) is not None)
+        if self.sharing is not None:
+            self.sharing.sweep(store)
 
     @property
     def shared_bytes(self) -> int:
         """Bytes of the memory that is kept for others of this host to read."""
-        return 0 if self.segments is None else self.segments.nbytes
+        return 0 if self.sharing is None else self.sharing.segments.nbytes
 
     async def unpack(self, rows: Iterable[tuple[Key, Payload]]) -> Unpacked:
         """Unpickle rows (key, payload)."""
@@ -108,8 +122,8 @@ class Packer:
     def close(self) -> None:
         """Wait for nothing, start nothing."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        if self.segments is not None:
-            self.segments.close()
+        if self.sharing is not None:
+            self.sharing.close()
 
 
 def failure(key: Key, error: BaseException) -> Row:
@@ -118,18 +132,20 @@ def failure(key: Key, error: BaseException) -> Row:
     return (key, payload, text, traceback_text, time.time())
 
 
-def _pack(found: list[tuple[Key, int, Any]], missing: list[Row], segments: Segments | None) -> Packed:
-    rows: list[Row] = []
-    for key, attempt, value in found:
+def _pack(
+    found: list[_Found], missing: list[Row], segments: Segments | None
+) -> list[tuple[Copy, Payload | SharedBlob]]:
+    rows: list[tuple[Copy, Payload | SharedBlob]] = []
+    for copy, value, was_offered in found:
         try:
-            payload = pickling.dumps(value, f"the result of task {key!r}")
-            if segments is not None and isinstance(payload, Blob) and payload.nbytes >= SHARED_BYTES_MIN:
-                rows.append((key, segments.share((key, attempt), payload) or payload))
-            else:
-                rows.append((key, payload))
+            payload = pickling.dumps(value, f"the result of task {copy[0]!r}")
+            shared = None
+            if segments is not None and was_offered and isinstance(payload, Blob):
+                shared = segments.share(copy, payload)
+            rows.append((copy, shared or payload))
         except Exception as error:  # noqa: BLE001 (code of the user may raise anything; the asker is told)
-            missing.append((key, str(error) or type(error).__name__))
-    return Packed(tuple(rows), tuple(missing))
+            missing.append((copy[0], str(error) or type(error).__name__))
+    return rows
 
 
 def _unpack(rows: list[tuple[Key, Payload]]) -> Unpacked:
