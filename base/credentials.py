@@ -1,7 +1,8 @@
 """Who may talk to a cluster: its secrets, and the files in which they travel from one process to the next.
 
-Secrets are 32 random bytes per role, never passwords. They live in memory, in files that only their owner can read, and
-in inherited pipes; never in argv, the environment (which holds at most the *path* of a file), logs, ``repr`` or pickles.
+Secrets are 32 random bytes per role, never passwords, and for open networks a certificate per role. They live in memory,
+in files that only their owner can read, and in inherited pipes; never in argv, the environment (which holds at most the
+*path* of a file), logs, ``repr`` or pickles.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
+from .certificates import LIFETIME_S, Certificates, issue
 from .errors import AuthenticationError, ConnectionFailedError, SerializationError
 from .private_files import HOME_VARIABLE, private_directory, read_private, write_private
 
@@ -41,6 +43,8 @@ class Credentials:
         The cluster's random name, 32 hexadecimal digits. Not secret.
     secrets : mapping of str to bytes
         For each role in ``ROLES`` that the holder may take or check, 32 bytes.
+    certificates : Certificates, optional
+        For ``tls://`` addresses, by role as well; ``certified`` adds them.
 
     Raises
     ------
@@ -60,6 +64,7 @@ class Credentials:
 
     cluster: str
     secrets: Mapping[str, bytes]
+    certificates: Certificates | None = None
 
     def __post_init__(self) -> None:
         if len(self.cluster) != 2 * CLUSTER_BYTES or not all(c in "0123456789abcdef" for c in self.cluster):
@@ -80,15 +85,26 @@ class Credentials:
             random_secrets.token_hex(CLUSTER_BYTES), {role: random_secrets.token_bytes(SECRET_BYTES) for role in ROLES}
         )
 
+    def certified(self, lifetime: float = LIFETIME_S) -> Credentials:
+        """The same secrets with new certificates, by a new authority: who holds older ones is not let in any more.
+
+        Parameters
+        ----------
+        lifetime : float
+            Seconds until they expire.
+        """
+        return Credentials(self.cluster, self.secrets, issue(self.cluster, lifetime))
+
     def restricted(self, *roles: str) -> Credentials:
-        """The same cluster with the secrets of ``roles`` only, to hand to somebody who needs no more.
+        """The same cluster with the secrets and certificates of ``roles`` only, to hand to somebody who needs no more.
 
         Raises
         ------
         AuthenticationError
             These credentials have no secret for one of the roles.
         """
-        return Credentials(self.cluster, {role: self.secret(role) for role in roles})
+        certificates = None if self.certificates is None else self.certificates.restricted(*roles)
+        return Credentials(self.cluster, {role: self.secret(role) for role in roles}, certificates)
 
     def secret(self, role: str) -> bytes:
         """The secret of ``role``; AuthenticationError if it is not among these."""
@@ -102,14 +118,21 @@ class Credentials:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON in a private file or pipe; the result holds the secrets in the clear."""
-        return {"cluster": self.cluster, "secrets": {role: secret.hex() for role, secret in self.secrets.items()}}
+        secrets = {role: secret.hex() for role, secret in self.secrets.items()}
+        certificates = {} if self.certificates is None else {"certificates": self.certificates.to_dict()}
+        return {"cluster": self.cluster, "secrets": secrets, **certificates}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Credentials:
         """What ``to_dict`` made; AuthenticationError if it is anything else."""
         try:
             cluster, secrets = str(data["cluster"]), dict(data["secrets"])
-            return cls(cluster, {str(role): bytes.fromhex(text) for role, text in secrets.items()})
+            certificates = data.get("certificates")
+            return cls(
+                cluster,
+                {str(role): bytes.fromhex(text) for role, text in secrets.items()},
+                None if certificates is None else Certificates.from_dict(certificates),
+            )
         except (KeyError, TypeError, ValueError):
             # Without the cause: its text could quote the secret.
             raise AuthenticationError(
@@ -117,7 +140,9 @@ class Credentials:
             ) from None
 
     def __repr__(self) -> str:
-        return "".join((f"Credentials(cluster={self.cluster!r}", *(f", {role}=<secret>" for role in self.secrets), ")"))
+        certificates = "" if self.certificates is None else ", certificates=<secret>"
+        secrets = "".join(f", {role}=<secret>" for role in self.secrets)
+        return f"Credentials(cluster={self.cluster!r}{secrets}{certificates})"
 
     def __reduce__(self) -> NoReturn:
         raise SerializationError(
@@ -133,7 +158,8 @@ class SchedulerFile:
     Parameters
     ----------
     address : str
-        Where the scheduler listens, ``tcp://host:port``; empty when the file was made before any scheduler ran.
+        Where the scheduler listens, ``tcp://host:port`` or ``tls://host:port``; empty when the file was made before any
+        scheduler ran.
     credentials : Credentials
         The secrets.
     dashboard : str, optional
@@ -143,6 +169,26 @@ class SchedulerFile:
     address: str
     credentials: Credentials
     dashboard: str | None = None
+
+    def dial(self, address: str) -> str:
+        """Another spelling of the scheduler's address, with the scheme that it speaks: ``tls`` if the file says so.
+
+        If the file names no address, one without a scheme means ``tls`` where schedulers speak it by default: with
+        certificates, and not on the loopback interface.
+
+        Examples
+        --------
+        >>> SchedulerFile("tls://head:8786", Credentials.generate()).dial("tcp://10.0.0.5:8786")
+        'tls://10.0.0.5:8786'
+        >>> SchedulerFile("", Credentials.generate().certified()).dial("10.0.0.5")
+        'tls://10.0.0.5'
+        """
+        scheme, separator, rest = address.rpartition("://")
+        if self.address:
+            encrypted = self.address.startswith("tls://")
+        else:
+            encrypted = not separator and self.credentials.certificates is not None and not _is_loopback(rest)
+        return f"{'tls' if encrypted and scheme in ('', 'tcp') else scheme or 'tcp'}://{rest}"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
@@ -283,7 +329,8 @@ def find_cluster(address: str | None = None) -> SchedulerFile:
         found = read_scheduler_file(configured)
         if not (address or found.address):
             raise ConnectionFailedError(f"{configured} (from {FILE_VARIABLE}) names no address; give the scheduler's")
-        return SchedulerFile(_with_scheme(address) if address else found.address, found.credentials, found.dashboard)
+        address = found.dial(address) if address else found.address
+        return SchedulerFile(address, found.credentials, found.dashboard)
     if address is None:
         return _newest_cluster()
     host, port = _split(address)
@@ -292,7 +339,7 @@ def find_cluster(address: str | None = None) -> SchedulerFile:
         found = read_scheduler_file(path)
     else:
         found = _same_port_here(host, port) or _no_credentials(address)
-    return SchedulerFile(_with_scheme(address), found.credentials, found.dashboard)
+    return SchedulerFile(found.dial(address), found.credentials, found.dashboard)
 
 
 def _newest_cluster() -> SchedulerFile:
@@ -350,8 +397,9 @@ def _may_run(content: dict[str, Any]) -> bool:
     return True
 
 
-def _with_scheme(address: str) -> str:
-    return address if "://" in address else f"tcp://{address}"
+def _is_loopback(address: str) -> bool:
+    host = _split(address)[0]
+    return host in _LOOPBACK or host.startswith("127.")
 
 
 def _split(address: str) -> tuple[str, str]:

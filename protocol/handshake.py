@@ -154,7 +154,12 @@ class ServerHandshake(_Exchange):
         hello, proof = message[: _CLIENT_HELLO.size], message[_CLIENT_HELLO.size :]
         magic, version, code, cluster, incarnation, _nonce, dialled = _CLIENT_HELLO.unpack(hello)
         if magic != MAGIC:
-            raise ProtocolError(f"the peer is no myscheduler: it began with {magic!r}")
+            what = (
+                "it speaks TLS, and this address is plain tcp://"
+                if magic[:2] == b"\x16\x03"
+                else f"it began with {magic!r}"
+            )
+            raise ProtocolError(f"the peer is no myscheduler: {what}")
         if version != VERSION:
             raise VersionMismatchError(f"the peer speaks version {version} of the protocol, we speak {VERSION}")
         role, name = _ROLES.get(code), incarnation.decode("latin-1")

@@ -1,9 +1,9 @@
-"""Links between processes (``tcp://``) and within one (``inproc://``); nothing above this knows which it has."""
+"""Links between processes (``tcp://``, ``tls://``) and within one (``inproc://``); nothing above this knows which it has."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from ..base.credentials import Credentials
 from ..base.errors import UsageError
@@ -22,15 +22,17 @@ async def connect(
     incarnation: str,
     handler: LinkHandler,
     timeout: float = 10.0,
+    expected: Role = Role.SCHEDULER,
 ) -> Link:
     """Connect to a listener and prove ourselves.
 
     Parameters
     ----------
     address : str
-        ``tcp://host:port`` or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port`` or ``inproc://name``.
     credentials : Credentials, optional
-        Must hold the secret of ``role``; only an in-process listener without any can be reached without.
+        Must hold the secret of ``role``, and for ``tls://`` its certificate; only an in-process listener without any can be
+        reached without.
     role : Role
         What we come as.
     incarnation : str
@@ -39,6 +41,8 @@ async def connect(
         Is told what comes in.
     timeout : float
         Seconds to go on trying while nobody listens there yet.
+    expected : Role
+        What the listener must be: the scheduler, or a worker that serves data.
 
     Returns
     -------
@@ -48,9 +52,9 @@ async def connect(
     Raises
     ------
     ConnectionFailedError
-        Nobody listens there, or it is no myscheduler.
+        Nobody listens there, or it is no myscheduler, or not what was expected.
     AuthenticationError
-        The secrets do not match, or the address belongs to another cluster.
+        The secrets or certificates do not match or have expired, or the address belongs to another cluster.
     VersionMismatchError
         The peer speaks another version of the protocol.
     UsageError
@@ -61,8 +65,19 @@ async def connect(
         return await inproc.connect(
             parsed, credentials=credentials, role=role, incarnation=incarnation, handler=handler, timeout=timeout
         )
-    return await tcp_connect.connect(
-        parsed, credentials=credentials, role=role, incarnation=incarnation, handler=handler, timeout=timeout
+    dial: Callable[..., Awaitable[Link]] = tcp_connect.connect
+    if parsed.scheme == "tls":
+        from . import tls_connect
+
+        dial = tls_connect.connect
+    return await dial(
+        parsed,
+        credentials=credentials,
+        role=role,
+        incarnation=incarnation,
+        handler=handler,
+        timeout=timeout,
+        expected=expected,
     )
 
 
@@ -81,9 +96,11 @@ async def listen(
     Parameters
     ----------
     address : str
-        ``tcp://host:port`` (port 0: any free one; no host: all interfaces) or ``inproc://name`` (no name: any).
+        ``tcp://host:port`` (port 0: any free one; no host: all interfaces), the same with ``tls``, or ``inproc://name``
+        (no name: any).
     credentials : Credentials, optional
-        Secrets of the roles that may come in; only an in-process listener can do without.
+        Secrets of the roles that may come in, and for ``tls://`` the certificate of ``own_role``; only an in-process
+        listener can do without.
     incarnation : str
         Ours, 16 hexadecimal digits.
     own_role : Role
@@ -115,7 +132,12 @@ async def listen(
         return await inproc.listen(
             parsed, credentials=credentials, incarnation=incarnation, own_role=own_role, accept=accept
         )
-    return await tcp_listen.listen(
+    serve: Callable[..., Awaitable[Listener]] = tcp_listen.listen
+    if parsed.scheme == "tls":
+        from . import tls_listen
+
+        serve = tls_listen.listen
+    return await serve(
         parsed,
         credentials=credentials,
         incarnation=incarnation,

@@ -1,4 +1,4 @@
-"""Addresses as users write them: ``tcp://host:port`` and ``inproc://name``."""
+"""Addresses as users write them: ``tcp://host:port``, ``tls://host:port`` and ``inproc://name``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..base.errors import UsageError
 
 #: Where schedulers listen unless told otherwise.
 DEFAULT_PORT: Final = 8786
-SCHEMES: Final = ("tcp", "inproc")
+SCHEMES: Final = ("tcp", "tls", "inproc")
 
 
 class Address(NamedTuple):
@@ -17,7 +17,7 @@ class Address(NamedTuple):
     Parameters
     ----------
     scheme : str
-        ``"tcp"`` or ``"inproc"``.
+        ``"tcp"``, ``"tls"`` (TCP, encrypted) or ``"inproc"``.
     host : str
         Name or IP address without brackets; of ``inproc``, the name.
     port : int
@@ -45,7 +45,8 @@ def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
     Parameters
     ----------
     text : str
-        ``tcp://host:port``, ``tcp://[::1]:port``, ``inproc://name``; scheme and port may be left out.
+        ``tcp://host:port``, ``tcp://[::1]:port``, the same with ``tls``, ``inproc://name``; scheme (``tcp``) and port may be
+        left out.
     default_port : int
         The port if there is none.
 
@@ -78,12 +79,14 @@ def parse(text: str, default_port: int = DEFAULT_PORT) -> Address:
         scheme, rest = "tcp", scheme
     if scheme == "inproc":
         return Address(scheme, rest, 0)
-    if scheme != "tcp":
-        raise UsageError(f"{text!r} has the unknown scheme {scheme!r}; write tcp://host:port or inproc://name")
+    if scheme not in SCHEMES:
+        raise UsageError(
+            f"{text!r} has the unknown scheme {scheme!r}; write tcp://host:port, tls://host:port or inproc://name"
+        )
     host, port = _split(text, rest.rstrip("/"), default_port)
     if any(character in "/@?# \0" or not character.isprintable() for character in host):
-        raise UsageError(f"{text!r} is no address: {host!r} is no host; write tcp://host:port")
-    return Address("tcp", host.lower(), port)
+        raise UsageError(f"{text!r} is no address: {host!r} is no host; write {scheme}://host:port")
+    return Address(scheme, host.lower(), port)
 
 
 def _split(text: str, rest: str, default_port: int) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections import deque
 from itertools import islice
-from typing import Final
+from typing import ClassVar, Final
 
 from ..base.errors import ProtocolError
 from ..base.limits import MIB
@@ -21,9 +21,9 @@ from ..protocol.messages import Message, Role
 from .link import LOW_WATER_BYTES, Link
 
 #: What one readiness event may move before others get their turn.
-_READ_BYTES_PER_TURN: Final = 2 * MIB
+READ_BYTES_PER_TURN: Final = 2 * MIB
 _READS_PER_TURN: Final = 8
-_WRITE_BYTES_PER_TURN: Final = 8 * MIB
+WRITE_BYTES_PER_TURN: Final = 8 * MIB
 _IOV_MAX: Final = 1024
 #: How long a closed link goes on sending what was queued and waits for the peer to close as well.
 _LINGER_S: Final = 2.0
@@ -41,19 +41,23 @@ def configure(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def address_of(name: tuple[object, ...] | str) -> str:
+def address_of(name: tuple[object, ...] | str, scheme: str = "tcp") -> str:
     """The text of what ``getsockname`` and ``getpeername`` return."""
     host, port = (name[0], name[1]) if isinstance(name, tuple) else (name, 0)
-    return f"tcp://[{host}]:{port}" if ":" in str(host) else f"tcp://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"
 
 
 class TcpLink(Link):
     """A link over a connected socket on which the handshake is done."""
 
+    scheme: ClassVar[str] = "tcp"
+    #: What the socket raises when there is nothing to read, or no room to write, for now.
+    blocked: ClassVar[tuple[type[OSError], ...]] = (BlockingIOError, InterruptedError)
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, own: str, role: Role, peer: str, remote: str
     ) -> None:
-        super().__init__(loop, own, role, peer, remote, address_of(sock.getsockname()))
+        super().__init__(loop, own, role, peer, remote, address_of(sock.getsockname(), self.scheme))
         self._sock = sock
         self._encoder = Encoder()
         self._decoder = FrameDecoder()
@@ -81,10 +85,11 @@ class TcpLink(Link):
             return
         nbytes = self._encoder.add(message)
         if not self._unflushed:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._unflushed += nbytes
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """See ``Link.flush``."""
         if not self._unflushed:
             return
         out, frames = self._encoder.take(self.epoch, self._own, self._sequence_out)
@@ -119,32 +124,37 @@ class TcpLink(Link):
     def _write_some(self) -> None:
         """Write until the kernel is full, this turn's share is used up, or nothing is left."""
         queue, sock, written = self._queue, self._sock, 0
-        while queue and written < _WRITE_BYTES_PER_TURN:
+        while queue and written < WRITE_BYTES_PER_TURN:
             try:
                 count = sock.send(queue[0]) if len(queue) == 1 else sock.sendmsg(islice(queue, _IOV_MAX))
-            except (BlockingIOError, InterruptedError):
+            except self.blocked:
                 return
             written += count
-            self._queued -= count
-            self.bytes_out += count
-            while count:
-                first = queue[0]
-                if count < first.nbytes:
-                    queue[0] = first[count:]
-                    break
-                count -= first.nbytes
-                queue.popleft()
+            self._written(count)
+
+    def _written(self, count: int) -> None:
+        """Take what has been sent out of the queue."""
+        queue = self._queue
+        self._queued -= count
+        self.bytes_out += count
+        while count:
+            first = queue[0]
+            if count < first.nbytes:
+                queue[0] = first[count:]
+                return
+            count -= first.nbytes
+            queue.popleft()
 
     # ---- receiving --------------------------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
-        decoder, sock, total = self._decoder, self._sock, 0
+        decoder, total = self._decoder, 0
         self.last_read = self._loop.time()
         for _ in range(_READS_PER_TURN):
             buffer = decoder.get_buffer()
             try:
-                count = sock.recv_into(buffer)
-            except (BlockingIOError, InterruptedError):
+                count = self._receive(buffer)
+            except self.blocked:
                 return
             except OSError as error:
                 self.abort(_lost(error))
@@ -161,15 +171,19 @@ class TcpLink(Link):
                 return
             for frame in frames:
                 self.deliver(frame)
-            if self.closed or total >= _READ_BYTES_PER_TURN or count < len(buffer):
+            if self.closed or total >= READ_BYTES_PER_TURN or count < len(buffer):
                 return
+
+    def _receive(self, buffer: memoryview) -> int:
+        """Fill the start of ``buffer``; if not all of it, there is nothing more to read for now."""
+        return self._sock.recv_into(buffer)
 
     def _discard(self) -> None:
         """After our last word: read until the peer has heard it and closes, for unread bytes would destroy it."""
         try:
             while self._sock.recv(MIB):
                 continue
-        except (BlockingIOError, InterruptedError):
+        except self.blocked:
             return
         except OSError:
             self._dispose()
@@ -186,7 +200,7 @@ class TcpLink(Link):
         self._linger = self._loop.call_later(_LINGER_S, self._dispose)
         self._loop.add_reader(self._sock, self._discard)
         if self._unflushed:
-            self._flush()
+            self.flush()
         elif not self._queue:
             self._shut_down()
 

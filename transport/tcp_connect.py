@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import socket
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeAlias
 
 from ..base.credentials import Credentials
 from ..base.errors import AuthenticationError, ConnectionFailedError, MySchedulerError
@@ -23,8 +24,29 @@ _RETRY_LAST_S: Final = 0.5
 _Target: TypeAlias = tuple[socket.AddressFamily, Any]
 
 
-class _NotYetError(Exception):
+class NotYetError(Exception):
     """Trying again may help; the text says what went wrong."""
+
+
+class Channel:
+    """A connection before the handshake: how its bytes travel. This one is plain."""
+
+    link_type: ClassVar[type[TcpLink]] = TcpLink
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        self.sock = sock
+        self.address = address
+
+    async def secure(self) -> None:
+        """Do what must come before the handshake."""
+
+    async def receive(self, nbytes: int) -> bytes:
+        """At most ``nbytes`` bytes; none if the peer has closed."""
+        return await asyncio.get_running_loop().sock_recv(self.sock, nbytes)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
 
 
 async def connect(
@@ -35,6 +57,8 @@ async def connect(
     incarnation: str,
     handler: LinkHandler,
     timeout: float,
+    expected: Role,
+    channel: Callable[[socket.socket, Address], Channel] = Channel,
 ) -> TcpLink:
     """See ``transport.connect``."""
     if credentials is None:
@@ -42,13 +66,13 @@ async def connect(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     wait, problem = _RETRY_FIRST_S, "no answer"
-    connected: tuple[socket.socket, ClientHandshake] | None = None
+    connected: tuple[Channel, ClientHandshake] | None = None
     try:
         async with asyncio.timeout_at(deadline):
             while connected is None:
                 try:
-                    connected = await _dial(address, credentials, role, incarnation)
-                except _NotYetError as error:
+                    connected = await _dial(address, credentials, role, incarnation, channel)
+                except NotYetError as error:
                     problem = str(error)
                     await asyncio.sleep(wait)
                     wait = min(1.5 * wait, _RETRY_LAST_S)
@@ -57,16 +81,25 @@ async def connect(
             f"cannot reach {address} within {timeout:g} s: {problem}. "
             "Is a scheduler running there? Start one with `myscheduler`."
         ) from None
-    sock, handshake = connected
-    link = TcpLink(loop, sock, incarnation, handshake.peer_role, handshake.peer_incarnation, str(address))
+    made, handshake = connected
+    if handshake.peer_role is not expected:
+        made.sock.close()
+        raise ConnectionFailedError(
+            f"what listens at {address.host_port} is a {handshake.peer_role}, not a {expected}; check the address"
+        )
+    link = made.link_type(loop, made.sock, incarnation, handshake.peer_role, handshake.peer_incarnation, str(address))
     link.attach(handler)
     link.start()
     return link
 
 
 async def _dial(
-    address: Address, credentials: Credentials, role: Role, incarnation: str
-) -> tuple[socket.socket, ClientHandshake]:
+    address: Address,
+    credentials: Credentials,
+    role: Role,
+    incarnation: str,
+    channel: Callable[[socket.socket, Address], Channel],
+) -> tuple[Channel, ClientHandshake]:
     problem = "the name has no address"
     for family, target in await _resolve(address):
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -77,9 +110,11 @@ async def _dial(
             )
             await asyncio.get_running_loop().sock_connect(sock, target)
             if sock.getsockname() == sock.getpeername():
-                raise _NotYetError("connection refused")  # TCP connected us to ourselves, since nobody listens there
-            await _prove(sock, handshake, address)
-            return sock, handshake
+                raise NotYetError("connection refused")  # TCP connected us to ourselves, since nobody listens there
+            made = channel(sock, address)
+            sock = made.sock
+            await _prove(made, handshake)
+            return made, handshake
         except OSError as error:
             sock.close()
             if isinstance(error, MySchedulerError):
@@ -89,7 +124,7 @@ async def _dial(
         except BaseException:
             sock.close()
             raise
-    raise _NotYetError(problem)
+    raise NotYetError(problem)
 
 
 async def _resolve(address: Address) -> list[_Target]:
@@ -103,27 +138,29 @@ async def _resolve(address: Address) -> list[_Target]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _NotYetError(f"{host!r}: {_lower(error.strerror or str(error))}") from None
+        raise NotYetError(f"{host!r}: {_lower(error.strerror or str(error))}") from None
     return [(socket.AddressFamily(family), target) for family, _, _, _, target in found]
 
 
-async def _prove(sock: socket.socket, handshake: ClientHandshake, address: Address) -> None:
-    loop = asyncio.get_running_loop()
+async def _prove(channel: Channel, handshake: ClientHandshake) -> None:
+    address = channel.address
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+            await channel.secure()
             while not handshake.done:
                 try:
-                    data = await loop.sock_recv(sock, handshake.needed)
+                    data = await channel.receive(handshake.needed)
                 except (ConnectionResetError, BrokenPipeError):
                     data = b""
                 if not data:
                     error = handshake.closed_early()
-                    raise error if isinstance(error, AuthenticationError) else _NotYetError(str(error))
-                await loop.sock_sendall(sock, handshake.receive(data))
+                    raise error if isinstance(error, AuthenticationError) else NotYetError(str(error))
+                await channel.send(handshake.receive(data))
     except TimeoutError:
-        raise _NotYetError(
+        encrypted = f"it speaks TLS (then dial tls://{address.host_port}), " if address.scheme == "tcp" else ""
+        raise NotYetError(
             f"what listens at {address.host_port} accepted the connection but did not introduce itself within "
-            f"{HANDSHAKE_TIMEOUT_S:g} s: it is no myscheduler, or is stuck"
+            f"{HANDSHAKE_TIMEOUT_S:g} s: {encrypted}it is no myscheduler, or is stuck"
         ) from None
 
 

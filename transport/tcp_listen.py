@@ -11,8 +11,8 @@ import errno
 import logging
 import secrets
 import socket
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import ClassVar, Final
 
 from ..base.credentials import Credentials
 from ..base.errors import ConnectionFailedError, MySchedulerError, UsageError
@@ -48,6 +48,7 @@ class TcpListener(Listener):
         own_role: Role,
         accept: Accept,
     ) -> None:
+        """Serve a bound socket; ``listen`` makes one."""
         super().__init__(address)
         self._loop = loop
         self._sock = sock
@@ -56,7 +57,7 @@ class TcpListener(Listener):
         self._incarnation = incarnation
         self._own_role = own_role
         self._accept = accept
-        self._arrivals: dict[_Arrival, None] = {}  # oldest first
+        self._arrivals: dict[Arrival, None] = {}  # oldest first
         self._resume: asyncio.TimerHandle | None = None
         self._logged_at = float("-inf")
         self.closed = False
@@ -101,9 +102,12 @@ class TcpListener(Listener):
                 role=self._own_role,
                 incarnation=self._incarnation,
             )
-            arrival = _Arrival(self, self._loop, sock, address_of(name), handshake)
+            arrival = self._arrive(sock, name, handshake)
             self._arrivals[arrival] = None
             arrival.start()
+
+    def _arrive(self, sock: socket.socket, name: tuple[object, ...], handshake: ServerHandshake) -> Arrival:
+        return Arrival(self, self._loop, sock, address_of(name), handshake)
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._sock)
@@ -116,12 +120,12 @@ class TcpListener(Listener):
             self._resume = None
             self._loop.add_reader(self._sock, self._on_acceptable)
 
-    def leave(self, arrival: _Arrival) -> None:
+    def leave(self, arrival: Arrival) -> None:
         """An arrival is none any more, one way or the other."""
         self._arrivals.pop(arrival, None)
         self._go_on()
 
-    def refuse(self, arrival: _Arrival, reason: str) -> None:
+    def refuse(self, arrival: Arrival, reason: str) -> None:
         """Close without a word to the peer; our own log says why."""
         self.refused += 1
         arrival.drop()
@@ -129,11 +133,11 @@ class TcpListener(Listener):
             f"refused a connection from {arrival.remote} to {self.address}: {reason} (the {self.refused}. in all)"
         )
 
-    def admit(self, arrival: _Arrival) -> None:
+    def admit(self, arrival: Arrival) -> None:
         """The peer has proved itself."""
         handshake = arrival.handshake
         role, peer = handshake.peer_role, handshake.peer_incarnation
-        link = TcpLink(self._loop, arrival.sock, self._incarnation, role, peer, arrival.remote)
+        link = arrival.link_type(self._loop, arrival.sock, self._incarnation, role, peer, arrival.remote)
         try:
             link.attach(self._accept(link))
         except BaseException:
@@ -149,8 +153,10 @@ class TcpListener(Listener):
             logger.warning("%s", text)
 
 
-class _Arrival:
+class Arrival:
     """A connection whose peer has not proved itself yet."""
+
+    link_type: ClassVar[type[TcpLink]] = TcpLink
 
     def __init__(
         self,
@@ -171,13 +177,14 @@ class _Arrival:
         )
 
     def start(self) -> None:
+        """Begin the handshake."""
         self._loop.add_reader(self.sock, self._on_readable)
         self._send(self.handshake.start())
 
     def _on_readable(self) -> None:
         try:
             data = self.sock.recv(self.handshake.needed)
-        except (BlockingIOError, InterruptedError):
+        except self.link_type.blocked:
             return
         except OSError:
             data = b""
@@ -186,12 +193,17 @@ class _Arrival:
             return
         try:
             answer = self.handshake.receive(data)
+            if self.handshake.done:
+                self.check()
         except MySchedulerError as error:
             self._listener.refuse(self, str(error))
             return
         if answer and self._send(answer):
             self._release()
             self._listener.admit(self)
+
+    def check(self) -> None:
+        """Refuse, by MySchedulerError, a peer that has proved itself but contradicts something else that is known."""
 
     def _send(self, data: bytes) -> bool:
         """All at once: the first few bytes of a connection always fit, unless the peer plays tricks."""
@@ -205,11 +217,13 @@ class _Arrival:
         return False
 
     def _release(self) -> None:
+        """The loop has nothing to do with the socket any more."""
         self._deadline.cancel()
         self._loop.remove_reader(self.sock)
         self._listener.leave(self)
 
     def drop(self) -> None:
+        """Close the connection."""
         self._release()
         self.sock.close()
 
@@ -223,6 +237,7 @@ async def listen(
     accept: Accept,
     sock: socket.socket | None = None,
     dialled: Collection[str] | None = None,
+    serve: Callable[..., TcpListener] = TcpListener,
 ) -> TcpListener:
     """See ``transport.listen``."""
     if credentials is None:
@@ -234,11 +249,11 @@ async def listen(
         sock.setblocking(False)
         sock.listen(_BACKLOG)
         bound = sock.getsockname()
-        real = Address("tcp", address.host or bound[0], bound[1])
+        real = Address(address.scheme, address.host or bound[0], bound[1])
         if dialled is None and bound[0] in _LOOPBACK:
             hosts = dict.fromkeys((*_LOOPBACK, address.host or bound[0], bound[0]))
-            dialled = tuple(Address("tcp", host, bound[1]).host_port for host in hosts)
-        return TcpListener(
+            dialled = tuple(Address(address.scheme, host, bound[1]).host_port for host in hosts)
+        return serve(
             loop,
             sock,
             str(real),

@@ -9,7 +9,7 @@ import pytest
 from tests.transport.site import Site
 
 
-@pytest.fixture(params=["tcp", "inproc"])
+@pytest.fixture(params=["tcp", "tls", "inproc"])
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A listener that takes connections, over one of the transports."""
     made = Site(request.param)

@@ -11,7 +11,7 @@ from myscheduler.protocol.codec import Frame
 from myscheduler.protocol.messages import Message, Role
 from myscheduler.transport import Link, Listener, connect, listen
 
-CREDENTIALS = Credentials("ab" * 16, {"client": b"c" * 32, "worker": b"w" * 32, "observer": b"o" * 32})
+CREDENTIALS = Credentials("ab" * 16, {"client": b"c" * 32, "worker": b"w" * 32, "observer": b"o" * 32}).certified()
 SERVER, CLIENT = "5" * 16, "c" * 16
 
 
@@ -55,8 +55,9 @@ class Site:
     """One listener, and the links made to it."""
 
     def __init__(self, scheme: str) -> None:
-        self.address = "tcp://127.0.0.1:0" if scheme == "tcp" else "inproc://"
+        self.address = "inproc://" if scheme == "inproc" else f"{scheme}://127.0.0.1:0"
         self.listener: Listener
+        self.own_role = Role.SCHEDULER
         self.accepted: list[Link] = []
         self.handlers: list[Recorder] = []
         self.links: list[Link] = []
@@ -68,14 +69,16 @@ class Site:
 
     async def open(self, **options: Any) -> Listener:
         defaults: dict[str, Any] = {"credentials": CREDENTIALS, "incarnation": SERVER, "own_role": Role.SCHEDULER}
-        self.listener = await listen(self.address, accept=self.accept, **(defaults | options))
+        options = defaults | options
+        self.own_role = options["own_role"]
+        self.listener = await listen(self.address, accept=self.accept, **options)
         return self.listener
 
     async def connect(self, role: Role = Role.WORKER, **options: Any) -> tuple[Link, Recorder, Link, Recorder]:
         """The client's link and handler, the server's link and handler."""
         handler = Recorder()
         address = options.pop("address", self.listener.address)
-        defaults: dict[str, Any] = {"credentials": CREDENTIALS, "incarnation": CLIENT}
+        defaults: dict[str, Any] = {"credentials": CREDENTIALS, "incarnation": CLIENT, "expected": self.own_role}
         link = await connect(address, role=role, handler=handler, **(defaults | options))
         self.links.append(link)
         async with asyncio.timeout(5):

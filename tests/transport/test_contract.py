@@ -212,7 +212,7 @@ async def test_a_failing_handler_closes_its_link(site: Site) -> None:
 
 @pytest.mark.parametrize("secret", [b"x" * 32, None])
 async def test_a_wrong_credential_opens_nothing(site: Site, secret: bytes | None) -> None:
-    credentials = None if secret is None else Credentials(CREDENTIALS.cluster, {"worker": secret})
+    credentials = secret and Credentials(CREDENTIALS.cluster, {"worker": secret}, CREDENTIALS.certificates)
     with pytest.raises(AuthenticationError, match="does not let us in as worker|credentials"):
         await site.connect(credentials=credentials)
     assert site.accepted == []
@@ -220,8 +220,10 @@ async def test_a_wrong_credential_opens_nothing(site: Site, secret: bytes | None
 
 
 async def test_the_wrong_cluster_is_named(site: Site) -> None:
-    with pytest.raises(AuthenticationError, match=f"belongs to cluster {'ab' * 16}, our credentials are for cluster"):
-        await site.connect(credentials=Credentials("cd" * 16, CREDENTIALS.secrets))
+    plain = f"belongs to cluster {'ab' * 16}, our credentials are for cluster {'cd' * 16}"
+    encrypted = f"it belongs to another cluster than {'cd' * 16}, or"
+    with pytest.raises(AuthenticationError, match=encrypted if site.address.startswith("tls:") else plain):
+        await site.connect(credentials=Credentials("cd" * 16, CREDENTIALS.secrets).certified())
     assert site.accepted == []
 
 

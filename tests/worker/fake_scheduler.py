@@ -136,6 +136,7 @@ class DataClient:
             incarnation=IdSource().incarnation(),
             handler=self,
             timeout=TIMEOUT_S,
+            expected=m.Role.WORKER,
         )
         return self
 
