@@ -1,7 +1,8 @@
-"""Opening the segments of other processes of this host (``protocol/shared.py``), to read them where they are."""
+"""What processes of one host name instead of sending it (``protocol/shared.py``): who can open it, and opening it."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import fcntl
 import mmap
@@ -13,15 +14,18 @@ from functools import cache
 from typing import Any, Final
 
 from ..base.errors import ProtocolError
-from ..protocol.blob import Blob
+from ..protocol.blob import Blob, Payload
 from ..protocol.messages import Row
-from ..protocol.shared import HEADER, MAGIC, SharedBlob
+from ..protocol.shared import HEADER, MAGIC, PipedBlob, SharedBlob
+from . import pipes
 from .link import Link
 
 #: Sealed by its owner: it can neither shrink under us nor be written to through a descriptor opened later.
 SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | 0x10 if hasattr(fcntl, "F_SEAL_SHRINK") else 0  # FUTURE_WRITE
 #: The kernel allows a process 65,530 mappings by default, and others need some, too.
 MAPPINGS_MAX: Final = 16_384
+
+_MAP_FLAGS: Final = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
 
 #: Length of each segment of others that is mapped here, by address. Entries come and go in any thread.
 _mapped: dict[int, int] = {}
@@ -53,9 +57,10 @@ def place() -> str:
 
 def is_near(link: Link) -> bool:
     """Whether the peer seems to be on this host, so that it is worth asking it for shared memory."""
-    if not link.remote.startswith(("tcp://", "tls://")):
-        return False
-    local, remote = (name.partition("://")[2].rpartition(":")[0] for name in (link.local, link.remote))
+    (scheme, _, local), (_, _, remote) = link.local.partition("://"), link.remote.partition("://")
+    if scheme == "inproc":
+        return False  # passes objects
+    local, remote = local.rpartition(":")[0], remote.rpartition(":")[0]
     return local == remote or local.startswith("127.") or local == "[::1]"
 
 
@@ -75,7 +80,8 @@ def open_shared(shared: SharedBlob) -> Blob:
     Returns
     -------
     Blob
-        Its buffers are read-only views. The memory is let go when the last object made of them is.
+        Its buffers can be written to; what is written is nobody else's, and takes memory of its own, page by page. The
+        rest is let go when the last object made of them is.
 
     Raises
     ------
@@ -99,15 +105,35 @@ def open_shared(shared: SharedBlob) -> Blob:
     # From here on the owner sees that the segment is in use; if it was before, the token is another one.
     array = (ctypes.c_ubyte * shared.end).from_address(address)
     weakref.finalize(array, _unmap, address, shared.end).atexit = False
-    view = memoryview(array).cast("B").toreadonly()
+    view = memoryview(array).cast("B")
     if HEADER.unpack_from(view) != (MAGIC, shared.token):
         raise ProtocolError(f"{path} does not hold that data any more")
     return Blob(tuple(view[offset : offset + length] for offset, length in shared.spans))
 
 
-def open_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows (key, payload) of SHARED, with what is named opened; errors as for ``open_shared``."""
-    return tuple((key, open_shared(payload) if type(payload) is SharedBlob else payload) for key, payload in rows)
+async def fetch_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Get what rows (key, payload) of SHARED name.
+
+    Raises
+    ------
+    OSError, ProtocolError, ConnectionFailedError
+        Something cannot be had that way; ask for it to be sent.
+    """
+    rows = tuple(rows)
+    # Side by side: whoever sends through a pipe gives up if nobody reads.
+    found = await asyncio.gather(*(_fetch(payload) for _, payload in rows), return_exceptions=True)
+    payloads: list[Payload] = []
+    for payload in found:
+        if isinstance(payload, BaseException):
+            raise payload
+        payloads.append(payload)
+    return tuple((key, payload) for (key, _), payload in zip(rows, payloads, strict=True))
+
+
+async def _fetch(payload: Payload | SharedBlob | PipedBlob) -> Payload:
+    if isinstance(payload, PipedBlob):
+        return await pipes.receive(payload)
+    return open_shared(payload) if isinstance(payload, SharedBlob) else payload
 
 
 def _check(path: str, descriptor: int, end: int) -> None:
@@ -135,7 +161,7 @@ def _libc() -> Any:
 
 
 def _map(descriptor: int, nbytes: int) -> int:
-    address: int | None = _libc().mmap(None, nbytes, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    address: int | None = _libc().mmap(None, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, _MAP_FLAGS, descriptor, 0)
     if address is None or address == ctypes.c_void_p(-1).value:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -12,7 +12,7 @@ from ...base.errors import ConnectionFailedError, ProtocolError, UsageError
 from ...protocol.messages import DATA, GET_DATA, GET_SHARED, SHARED, STORED, Message, Role, Row
 from ...protocol.shared import SHARED_BYTES_MIN
 from ...transport import Link, connect
-from ...transport.shared import is_near, open_rows, place
+from ...transport.shared import fetch_rows, is_near, place
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
@@ -114,7 +114,7 @@ class DataLinks:
         Returns
         -------
         tuple of (Key, bytes or Blob)
-            Keys and payloads; those of large values may be memory of the worker, which can only be read.
+            Keys and payloads.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class DataLinks:
         if peer.place and largest >= SHARED_BYTES_MIN:
             answer = await self._ask(peer, GET_SHARED, rows, peer.place)
             try:
-                return open_rows(answer[2])
+                return await fetch_rows(answer[2])
             except (OSError, ProtocolError) as error:
                 logger.info("worker %s sends what it would share from now on: %s", address, error)
                 peer.place = ""
@@ -134,6 +134,8 @@ class DataLinks:
 
     async def _ask(self, peer: _Peer, op: int, *fields: object) -> Message:
         assert peer.link is not None
+        if peer.closed:
+            raise ConnectionFailedError(f"the connection to worker {peer.address} was lost: {peer.closed}")
         self._next_request += 1
         request = self._next_request
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()

@@ -17,7 +17,7 @@ from ...base.errors import ConnectionFailedError, MySchedulerError, ProtocolErro
 from ...base.keys import Key
 from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, SHARED, STORED, Message, Role, Row
 from ...transport import Link, connect
-from ...transport.shared import is_near, open_rows, place
+from ...transport.shared import fetch_rows, is_near, place
 from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, Stored
 from .calls import type_name
 from .packing import Packer, failure
@@ -254,12 +254,12 @@ class Fetcher:
             if replaced is not None:
                 self._forget(fetch.address, replaced)
             self._peers[fetch.address] = peer
-            peer.place = place() if self._packer.segments is not None and is_near(peer.link) else ""
+            peer.place = place() if self._packer.sharing is not None and is_near(peer.link) else ""
         if not peer.place:
             return await peer.ask((GET_DATA, fetch.request, fetch.rows))
         rows, missing = await peer.ask((GET_SHARED, fetch.request, fetch.rows, peer.place))
         try:
-            return open_rows(rows), missing
+            return await fetch_rows(rows), missing
         except (OSError, ProtocolError) as error:
             logger.info("worker %s sends what it would share from now on: %s", fetch.address, error)
             peer.place = ""
@@ -286,6 +286,8 @@ class _Peer:
     async def ask(self, request: Message) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The rows and the missing of the answer. The machine has one request per address under way, so have we."""
         assert self.link is not None
+        if self.link.closed:
+            raise ConnectionFailedError(f"the link to worker {self.link.remote} was lost")
         loop = asyncio.get_running_loop()
         self.answer = loop.create_future()
         self.asked_at = loop.time()
