@@ -15,8 +15,8 @@ from .model import Model
 ATTENTION_S: Final = 15.0
 
 
-class Source(Protocol):
-    """Where the pages get what they show; ``Feed`` is one."""
+class Watched(Protocol):
+    """What a page that is told of news needs to know of the feed."""
 
     @property
     def model(self) -> Model:
@@ -24,6 +24,10 @@ class Source(Protocol):
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Be told after each update, until the returned function is called."""
+
+
+class Source(Watched, Protocol):
+    """Where the pages get what they show; ``Feed`` is one."""
 
     async def refresh(self) -> None:
         """Ask the scheduler for its numbers if those in the model are old."""

@@ -28,7 +28,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from ..colours import FAILED
-from ..handlers import Source
+from ..handlers import Watched
 from ..keys import key_to_text
 from ..model import HISTORY, Model, Sample
 from ..stream import RUNS_KEPT, RUNS_PER_UPDATE, Lane, Run
@@ -50,7 +50,7 @@ _RUN_COLUMNS: Final = (
 _SAMPLE_COLUMNS: Final = ("time", "rate", "cpu", "cpu_busiest", "memory", "managed")
 
 
-def build(document: Document, source: Source) -> None:
+def build(document: Document, source: Watched) -> None:
     """Fill the document of a new browser session, and keep it up to date until the session ends."""
     page = StatusPage(document, source.model)
     stop = source.watch(page.changed)

@@ -12,7 +12,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from myscheduler.dashboard.server import Server, Source
+from myscheduler.dashboard.handlers import Source
+from myscheduler.dashboard.server import Server
 
 TOKEN = "a-token-that-is-long-enough"
 

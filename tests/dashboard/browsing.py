@@ -1,0 +1,101 @@
+"""A real browser for tests: fails whoever makes it say anything alarming, or ask anybody but us."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dashboard.demo import DemoSource
+from tests.dashboard.serving import Site, serving
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [
+    *([] if CHROMIUM else ["a chromium in PATH (apt-get install chromium)"]),
+    *([] if importlib.util.find_spec("playwright") else ["playwright (pip install playwright)"]),
+]
+#: For every module that needs a browser.
+NEEDS_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"BROWSER TESTS NOT RUN: missing {' and '.join(MISSING)}"),
+]
+
+ARGUMENTS = (
+    "--no-sandbox --headless=new --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
+    "--no-first-run --disable-quic"
+).split()
+#: Would open a dialog if any of it became markup, and an attribute if it became one.
+HOSTILE = "<img src=x onerror=alert(1)>\"'$$\\alert{x}$$<script>alert(2)</script>"
+
+
+@asynccontextmanager
+async def browser(folder: Path, width: int = 1400, height: int = 1000, **options: Any) -> AsyncIterator[Any]:
+    """A page in a fresh browser; fails if it says anything alarming or asks anybody but us."""
+    from playwright.async_api import async_playwright
+
+    alarms: list[str] = []
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            folder / "profile",
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            viewport={"width": width, "height": height},
+            **options,
+        )
+        page = await context.new_page()
+        page.on("console", lambda m: m.type in {"error", "warning"} and alarms.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: alarms.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: is_ours(request.url) or alarms.append(f"request: {request.url}"))
+        page.alarms = alarms
+        try:
+            yield page
+        finally:
+            await context.close()
+    assert not alarms
+
+
+def is_ours(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+
+
+@asynccontextmanager
+async def running(source: DemoSource) -> AsyncIterator[Site]:
+    """A dashboard whose cluster works on."""
+
+    async def work() -> None:
+        while True:
+            source.step()
+            await asyncio.sleep(0.25)
+
+    async with serving(source) as site:
+        working = asyncio.create_task(work())
+        try:
+            yield site
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+
+
+async def open_page(page: Any, site: Site) -> None:
+    await page.goto(site.link)
+    await page.wait_for_selector("body.ready", timeout=30_000)
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
+    async with asyncio.timeout(seconds):
+        while not (value := await condition()):
+            await asyncio.sleep(0.05)
+    return value
+
+
+async def when(value: Awaitable[Any], condition: Callable[[Any], bool]) -> Any:
+    result = await value
+    return result if condition(result) else None
