@@ -39,7 +39,7 @@ _WRONG_ORIGIN: Final = "Live connections are only accepted from the dashboard's 
 _REASONS: Final = {"host": _WRONG_HOST, "token": _NO_LINK, "wrong-token": _WRONG_TOKEN, "origin": _WRONG_ORIGIN}
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style nonce="{nonce}">
+<link rel="icon" href="data:,"><title>{title}</title><style nonce="{nonce}">
 body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: #f6f7f9; color: #1d2733;
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }}
 main {{ max-width: 30rem; margin: 1rem; padding: 2rem 2.25rem; background: #fff; border: 1px solid #e4e8ed;

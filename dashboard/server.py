@@ -182,7 +182,7 @@ class LoginHandler(Handler):
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(
                 '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=status">'
-                '<title>Dashboard</title><a href="status">Go on to the dashboard</a>'
+                '<link rel="icon" href="data:,"><title>Dashboard</title><a href="status">Go on to the dashboard</a>'
             )
 
 

@@ -59,7 +59,7 @@ async def browser(folder: Path, width: int = 1400, height: int = 1000, **options
             yield page
         finally:
             await context.close()
-    assert not alarms
+    assert not alarms, alarms
 
 
 def is_ours(url: str) -> bool:
