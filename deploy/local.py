@@ -94,6 +94,8 @@ class LocalCluster:
         The least level that the processes log: a number or a name of ``logging``; True for errors only, False for all.
     local_directory : str, optional
         Where workers put temporary files.
+    shared_memory : bool, optional
+        Whether large values move between the processes of this machine without the network; default: as configured.
     timeout : float or str
         Seconds until all must have started.
 
@@ -128,6 +130,7 @@ class LocalCluster:
         resources: Mapping[str, float] | None = None,
         silence_logs: int | str | bool = logging.WARNING,
         local_directory: str | os.PathLike[str] | None = None,
+        shared_memory: bool | None = None,
         timeout: float | str = START_TIMEOUT_S,
     ) -> None:
         self._state = "created"
@@ -148,6 +151,7 @@ class LocalCluster:
             resources=resources or {},
             log_level=_level_name(silence_logs),
             local_directory=None if local_directory is None else os.fspath(local_directory),
+            shared_memory=config.get("shared-memory") if shared_memory is None else shared_memory,
             credentials=Credentials.generate(),
         )
         self.asynchronous = asynchronous

@@ -34,6 +34,8 @@ class Spec:
         Where workers put temporary files.
     credentials : Credentials
         Of this cluster.
+    shared_memory : bool
+        Whether large values move within this machine without the network.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Spec:
     log_level: str
     local_directory: str | None
     credentials: Credentials
+    shared_memory: bool = True
 
     def worker_options(self, name: str) -> dict[str, Any]:
         """The options of one worker, as keywords of ``Worker``."""
@@ -54,4 +57,5 @@ class Spec:
             "memory_limit": self.sizing.memory_limit,
             "resources": dict(self.resources),
             "local_directory": self.local_directory,
+            "shared_memory": self.shared_memory,
         }
