@@ -41,13 +41,13 @@ class Audience:
 
     Parameters
     ----------
-    source : Source
+    source : Watched
         Streams as long as it is watched.
     attention : float
         Seconds after a question for which somebody looks.
     """
 
-    def __init__(self, source: Source, attention: float = ATTENTION_S) -> None:
+    def __init__(self, source: Watched, attention: float = ATTENTION_S) -> None:
         self._source = source
         self._attention = attention
         self._stop: Callable[[], None] | None = None
