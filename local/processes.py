@@ -20,6 +20,7 @@ from . import remote
 from .common import LocalScheduler, choose_pool, workers_wanted
 from .loop import Run
 from .pipes import receive, send
+from .serving import Reply, Request
 from .team import Team
 
 #: What a child runs. The path comes first: the child must find the same modules, this package among them.
@@ -180,7 +181,7 @@ class Child:
         self.known: dict[bytes, None] = {}
         self.usable = True
 
-    def ask(self, request: remote.Request, keys: list[Key]) -> remote.Reply:
+    def ask(self, request: Request, keys: list[Key]) -> Reply:
         """Send a request and wait for the answer.
 
         Parameters
@@ -198,7 +199,7 @@ class Child:
         self.usable = False  # until the answer is complete
         try:
             send(self._requests, request)
-            reply: remote.Reply = receive(self._replies)
+            reply: Reply = receive(self._replies)
         except (OSError, EOFError):
             raise KilledWorkerError(self._obituary(keys)) from None
         self.known.update(dict.fromkeys(request[0]))

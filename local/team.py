@@ -4,6 +4,9 @@ Each member takes what is ready, runs it, reports and takes again, so a task cos
 A member that finds nothing ready leaves; one that makes more ready than it can run itself calls others in. The thread that
 asked for the results waits, so that Ctrl-C reaches it; any other than the main thread lends a hand instead, so that tasks
 which run graphs of their own on the same pool cannot starve each other.
+
+Ctrl-C raises in the main thread between any two steps of Python code, so that thread never takes a ``Condition``: interrupted
+inside of one, it would leave the lock taken, or free where it is thought to be taken. It waits for a plain lock.
 """
 
 from __future__ import annotations
@@ -51,33 +54,45 @@ class Team:
         self._members = 0
         self._stopped = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # for those who help
+        self._over = threading.Lock()  # taken until all is done, or something has failed
+        self._over.acquire()
 
     def work(self) -> None:
         """Return when all is done; raise the error of the first task that failed, or what interrupts this thread."""
         try:
-            with self._changed:
-                recruits = self._recruit(len(self._run.ready) - self._helps)
-            self._call_in(recruits)
-            while self._helps and not self._over():
-                self._take_part(invited=False)
-                self._wait(or_ready=True)
-            self._wait(or_ready=False)
+            if self._run.unfinished:
+                self._call_in(self._recruit(len(self._run.ready) - self._helps))  # nobody else is here yet
+                if self._helps:
+                    self._help()
+                else:
+                    self._over.acquire()
         finally:
-            with self._changed:
-                self._stopped = True
+            self._stopped = True
         if self._error is not None:
             try:
                 raise self._error
             finally:
                 self._error = None  # else the error, its frames and we would hold each other
 
-    def _over(self) -> bool:
+    def _help(self) -> None:
+        while True:
+            self._take_part(invited=False)
+            with self._lock:
+                self._changed.wait_for(lambda: self._is_over() or self._run.ready)
+                if self._is_over():
+                    return
+
+    def _is_over(self) -> bool:
         return not self._run.unfinished or self._error is not None
 
-    def _wait(self, or_ready: bool) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._over() or (or_ready and bool(self._run.ready)))
+    def _announce(self) -> None:
+        """Wake who waits, if there is a reason; with the lock."""
+        if self._is_over() and self._over.locked():
+            self._over.release()
+        if self._helps and (self._is_over() or self._run.ready):
+            self._changed.notify_all()
 
     def _recruit(self, tasks: int) -> int:
         """How many more members ``tasks`` tasks are worth; they count as members from now on."""
@@ -91,25 +106,25 @@ class Team:
             try:
                 self._pool.submit(contextvars.copy_context().run, self._take_part)
             except RuntimeError as error:  # the pool has been shut down
-                with self._changed:
+                with self._lock:
                     self._members -= count - called
                     self._fail(error)
                 return
 
     def _take_part(self, invited: bool = True) -> None:
         """Work until nothing is ready."""
-        run, changed = self._run, self._changed
-        with changed:
+        run, lock = self._run, self._lock
+        with lock:
             ranks = self._next(invited)
         while ranks:
             try:
                 values = self._execute(ranks)
             except BaseException as error:  # noqa: BLE001 - it is raised where the results are asked for
-                with changed:
+                with lock:
                     self._members -= invited
                     self._fail(error)
                 return
-            with changed:
+            with lock:
                 try:
                     for rank, value in zip(ranks, values, strict=True):
                         run.finish(rank, value)
@@ -118,8 +133,7 @@ class Team:
                 del values
                 ranks = self._next(invited)
                 recruits = self._recruit(len(run.ready)) if ranks else 0
-                if not run.unfinished or (self._helps and run.ready):
-                    changed.notify_all()
+                self._announce()
             if recruits:
                 self._call_in(recruits)
 
@@ -144,4 +158,4 @@ class Team:
         """Note the first error; what is running goes on, nothing new is begun."""
         if self._error is None and not self._stopped:
             self._error = error
-        self._changed.notify_all()
+        self._announce()
