@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 CERTIFIED: Final = ("scheduler", "worker", "client", "observer")
 #: How long certificates are good unless told otherwise.
 LIFETIME_S: Final = 7 * 86400.0
+#: What helps against expired ones.
+RENEW: Final = (
+    "start `myscheduler` again with its scheduler file, which makes new ones, and copy that file to the other machines"
+)
 #: A peer whose clock is behind by no more than this still takes new certificates.
 _CLOCK_SKEW: Final = timedelta(days=1)
 #: Workers serve data to each other, so they stand at both ends of a connection.

@@ -98,7 +98,7 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
     "scheduler-address": Option(
         "Where Client() connects instead of starting a cluster.",
-        "text such as tcp://host:8786, or null",
+        "text such as tcp://host:8786 or tls://host:8786, or null",
         _is_text,
         variable="MYSCHEDULER_SCHEDULER_ADDRESS",
     ),

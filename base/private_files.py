@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .errors import AuthenticationError, ConnectionFailedError
 
-#: A scheduler file is a name, an address and three secrets; anything larger is something else.
+#: A scheduler file is a name, an address, three secrets and five certificates; anything larger is something else.
 FILE_BYTES_MAX: Final = 64 * 1024
 #: Names a directory other than ``~/.myscheduler``.
 HOME_VARIABLE: Final = "MYSCHEDULER_HOME"

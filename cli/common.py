@@ -98,17 +98,10 @@ def choose_host(host: str | None, interface: str | None, default: str) -> str:
     return default if host is None else host
 
 
-def check_plaintext(host: str, allowed: bool, what: str) -> None:
-    """Refuse to listen to other machines without encryption, unless told that this is known; then warn, every time."""
-    if is_loopback(host):
-        return
-    if not allowed:
-        raise UsageError(
-            f"{what} would listen on {host}, where other machines can reach it. Connections are authenticated, but there "
-            "is no encryption yet: whoever can listen in on the network could read and change what is sent. "
-            "If you trust this network, say so with --insecure-plaintext; else leave --host out, which means 127.0.0.1"
-        )
-    click.echo(PLAINTEXT_WARNING.format(what=what), err=True)
+def warn_of_plaintext(host: str, what: str) -> None:
+    """Say, at every start, that other machines can reach something that is not encrypted."""
+    if not is_loopback(host):
+        click.echo(PLAINTEXT_WARNING.format(what=what), err=True)
 
 
 def parse_resources(text: str | None) -> dict[str, float]:

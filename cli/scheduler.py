@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ..base.certificates import RENEW
 from ..base.credentials import (
     FILE_VARIABLE,
     Credentials,
@@ -39,17 +42,21 @@ from ..deploy.sockets import (
 from ..scheduler.server.scheduler import SchedulerServer
 from .common import (
     EXIT_CODES_HELP,
-    check_plaintext,
     choose_host,
     configure_logging,
     exit_codes,
     on_stop_signals,
     pid_file,
     version_option,
+    warn_of_plaintext,
 )
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether anybody uses the scheduler.
 IDLE_CHECK_S = 1.0
+#: How long before their end the scheduler warns of certificates that expire.
+EXPIRY_WARNING_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Options:
     scheduler_file: str | None
     preload: tuple[str, ...]
     idle_timeout: float | None
+    tls: bool
+    certificate_lifetime: float
 
 
 @click.command(
@@ -109,7 +118,19 @@ class Options:
 @click.option(
     "--insecure-plaintext",
     is_flag=True,
-    help="Allow --host to be reachable from other machines, though there is no encryption yet.",
+    help="With --host: plain TCP instead of TLS. Whoever can listen in on the network can read and change what is sent.",
+)
+@click.option(
+    "--insecure-dashboard",
+    is_flag=True,
+    help="Allow --dashboard-address to be reachable from other machines, though the dashboard speaks plain HTTP.",
+)
+@click.option(
+    "--certificate-lifetime",
+    metavar="TIME",
+    default="7 days",
+    show_default=True,
+    help="How long new certificates are good. They are made anew at a start when less than half of it is left.",
 )
 @click.option(
     "--log-level",
@@ -132,12 +153,15 @@ def main(
     preload: tuple[str, ...],
     idle_timeout: str | None,
     insecure_plaintext: bool,
+    insecure_dashboard: bool,
+    certificate_lifetime: str,
     log_level: str,
 ) -> None:
     """Start a scheduler, the center of a cluster.
 
     Workers and clients of the same user on this machine find it by its address alone, because its credentials are
-    published in ~/.myscheduler. For another machine, copy one file there.
+    published in ~/.myscheduler. For another machine, copy one file there; with a --host that other machines can reach,
+    all connections are encrypted (TLS).
 
     \b
     Examples:
@@ -145,20 +169,34 @@ def main(
       myworker                                     workers for it, in another terminal
       myscheduler --port 0 --no-dashboard          another one beside it
     \b
-      myscheduler --host 10.0.0.5 --insecure-plaintext --scheduler-file cluster.json
-      scp cluster.json node7: && ssh node7 myworker --scheduler-file cluster.json
+      myscheduler --host 10.0.0.5 --scheduler-file cluster.json
+      scp -p cluster.json node7: && ssh node7 myworker --scheduler-file cluster.json
     """  # noqa: D301  # click wants the character \b itself
     with exit_codes():
+        lifetime = parse_seconds(certificate_lifetime)
+        if lifetime is None or lifetime <= 0:
+            raise UsageError(f"--certificate-lifetime {certificate_lifetime!r}: give a time above 0, like '7 days'")
         if write_credentials is not None:
-            _write_credentials(write_credentials)
+            _write_credentials(write_credentials, lifetime)
             return
         host = choose_host(host, interface, "127.0.0.1")
-        check_plaintext(host, insecure_plaintext, "the scheduler")
         place = parse_dashboard_address(dashboard_address) if dashboard else None
         if place is not None:
-            check_plaintext(place[0], insecure_plaintext, "the dashboard")
+            _check_dashboard(place[0], insecure_dashboard or insecure_plaintext)
+        if insecure_plaintext:
+            warn_of_plaintext(host, "the scheduler")
         configure_logging(log_level)
-        options = Options(host, port, contact_host, place, scheduler_file, preload, parse_seconds(idle_timeout))
+        options = Options(
+            host,
+            port,
+            contact_host,
+            place,
+            scheduler_file,
+            preload,
+            parse_seconds(idle_timeout),
+            tls=not (insecure_plaintext or is_loopback(host)),
+            certificate_lifetime=lifetime,
+        )
         with _pid_file(pid_file):
             asyncio.run(serve(options))
 
@@ -166,14 +204,31 @@ def main(
 _pid_file = pid_file  # the option of the same name hides it inside main
 
 
-def _write_credentials(path: str) -> None:
+def _write_credentials(path: str, lifetime: float) -> None:
     if os.path.lexists(path):
         raise UsageError(f"{path} exists; remove it first if no cluster uses its credentials any more")
-    write_scheduler_file(path, "", Credentials.generate())
+    credentials = Credentials.generate().certified(lifetime)
+    write_scheduler_file(path, "", credentials)
     click.echo(
         f"Credentials written to {path}, readable by you only. Give the file to the scheduler, workers and clients "
         f"to come: put its path into {FILE_VARIABLE}."
     )
+    if credentials.certificates is not None:
+        click.echo(
+            f"Its certificates, for tls:// addresses, are good until {credentials.certificates.expiry}; "
+            "--certificate-lifetime makes them last longer."
+        )
+
+
+def _check_dashboard(host: str, allowed: bool) -> None:
+    """Refuse to show pages to other machines without encryption, unless told that this is known; then warn, every time."""
+    if not is_loopback(host) and not allowed:
+        raise UsageError(
+            f"the dashboard would listen on {host}, where other machines can reach it, and it speaks plain HTTP: whoever can "
+            "listen in on the network could read what it shows, and its token. Leave the host out, which means 127.0.0.1, and "
+            "use an SSH tunnel or a proxy with TLS; or, if you trust this network, say so with --insecure-dashboard"
+        )
+    warn_of_plaintext(host, "the dashboard")
 
 
 async def serve(options: Options) -> None:
@@ -181,11 +236,15 @@ async def serve(options: Options) -> None:
     with ExitStack() as cleanup:
         sock = cleanup.enter_context(_listen(options.host, options.port))
         contact = options.contact_host or (socket.gethostname() if is_wildcard(options.host) else None)
-        address = address_of(sock, contact)
+        scheme = "tls" if options.tls else "tcp"
+        address = address_of(sock, contact, scheme)
         credentials = find_credentials(options.scheduler_file, address)
+        if options.tls:
+            credentials = with_certificates(credentials, options)
+            cleanup.enter_context(warning_of_expiry(credentials))
         place = None if options.dashboard is None else DashboardPlace(*options.dashboard)
         link = None if place is None else place.link
-        server = SchedulerServer(credentials, sock=sock, dashboard=link)
+        server = SchedulerServer(credentials, sock=sock, dashboard=link, tls=options.tls)
         preloads = Preloads(options.preload)
         await server.start()
         try:
@@ -194,10 +253,10 @@ async def serve(options: Options) -> None:
             cleanup.callback(withdraw_cluster, published)
             if options.scheduler_file is not None:
                 write_scheduler_file(options.scheduler_file, address, credentials, link)
-            local = address if is_loopback(options.host) else address_of(sock, _local_host(options.host))
+            local = address if is_loopback(options.host) else address_of(sock, _local_host(options.host), scheme)
             if place is not None:
                 place.start(local, credentials)
-            click.echo(greeting(address, place, options.scheduler_file or str(published), options))
+            click.echo(greeting(address, place, options.scheduler_file or str(published), options, credentials))
             await _until_closed(server, local, credentials, options.idle_timeout)
         finally:
             await preloads.teardown(server)
@@ -245,7 +304,47 @@ def find_credentials(scheduler_file: str | None, address: str) -> Credentials:
         return Credentials.generate()
 
 
-def greeting(address: str, place: DashboardPlace | None, file: str, options: Options) -> str:
+def with_certificates(credentials: Credentials, options: Options) -> Credentials:
+    """These credentials with certificates that are good for a while: their own, or new ones.
+
+    Raises
+    ------
+    AuthenticationError
+        They come from a file that others have a copy of already, so new ones would keep them out.
+    """
+    certificates, lifetime = credentials.certificates, options.certificate_lifetime
+    remaining = certificates.remaining if certificates is not None and "scheduler" in certificates.leaves else 0.0
+    prepared = os.environ.get(FILE_VARIABLE)
+    if prepared and not (options.scheduler_file is not None and os.path.lexists(options.scheduler_file)):
+        if remaining <= 0:
+            raise AuthenticationError(
+                f"{prepared} (from {FILE_VARIABLE}) holds no certificate for the scheduler, or an expired one, and tls:// "
+                "needs it: remove the file, make a new one with `myscheduler --write-credentials`, and give it to all"
+            )
+        return credentials
+    return credentials if remaining > lifetime / 2 else credentials.certified(lifetime)
+
+
+@contextmanager
+def warning_of_expiry(credentials: Credentials) -> Iterator[None]:
+    """Log a warning when the certificates will soon expire; on a running loop."""
+    certificates = credentials.certificates
+    assert certificates is not None
+    timer = asyncio.get_running_loop().call_later(
+        max(certificates.remaining - EXPIRY_WARNING_S, 0.0),
+        logger.warning,
+        "the certificates of this cluster expire at %s: who is connected stays connected, but nobody can connect after that, "
+        "nor can workers fetch from workers they have not met: %s",
+        certificates.expiry,
+        RENEW,
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def greeting(address: str, place: DashboardPlace | None, file: str, options: Options, credentials: Credentials) -> str:
     """What is printed at the start: where things are, and the next steps."""
     home = Path.home()
     shown = f"~/{Path(file).relative_to(home)}" if Path(file).is_relative_to(home) else file
@@ -256,6 +355,7 @@ def greeting(address: str, place: DashboardPlace | None, file: str, options: Opt
         lines.append(f"  Dashboard    {place.link}" + (f"  ({place.note})" if place.note else ""))
     lines += [
         f"  Credentials  {shown}",
+        *encryption(options, credentials),
         "Next:",
         f"  workers on this machine      myworker {address}",
         f'  a client on this machine     Client("{address}")',
@@ -267,6 +367,15 @@ def greeting(address: str, place: DashboardPlace | None, file: str, options: Opt
         lines.append("                               myworker --scheduler-file FILE")
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
+
+
+def encryption(options: Options, credentials: Credentials) -> list[str]:
+    """The line of the greeting that says what protects connections, where that is a question."""
+    if is_loopback(options.host):
+        return []
+    if options.tls and credentials.certificates is not None:
+        return [f"  Encryption   TLS 1.3, certificates good until {credentials.certificates.expiry}"]
+    return ["  Encryption   NONE, because of --insecure-plaintext"]
 
 
 async def _until_closed(

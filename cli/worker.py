@@ -25,8 +25,6 @@ from ..deploy.sizing import Sizing, size, split_cores
 from ..deploy.sockets import address_towards, host_and_port, is_loopback, is_wildcard
 from .common import (
     EXIT_CODES_HELP,
-    PLAINTEXT_WARNING,
-    check_plaintext,
     choose_host,
     configure_logging,
     exit_codes,
@@ -34,6 +32,7 @@ from .common import (
     parse_resources,
     pid_file,
     version_option,
+    warn_of_plaintext,
 )
 
 #: Seconds a worker may take to close.
@@ -89,7 +88,7 @@ HANDOVER_S = 6.0
 @click.option(
     "--insecure-plaintext",
     is_flag=True,
-    help="Allow --host to be reachable from other machines, though there is no encryption yet.",
+    help="Allow --host to be reachable from other machines though the scheduler's address is tcp://: without encryption.",
 )
 @click.option(
     "--log-level",
@@ -220,17 +219,22 @@ def find_scheduler(address: str | None, scheduler_file: str | None, timeout: flo
 def choose_own_host(scheduler: SchedulerFile, host: str, insecure_plaintext: bool) -> str:
     """Where the worker listens for other workers and clients.
 
-    A scheduler that other machines can reach was started with ``--insecure-plaintext``: that decision holds for its
-    workers too, and they warn. A worker of a local scheduler that is to be reached from elsewhere has to say so itself.
+    A worker encrypts if its scheduler does. A scheduler that other machines can reach without was started with
+    ``--insecure-plaintext``: that decision holds for its workers too, and they warn. A worker of a local scheduler that is
+    to be reached from elsewhere has to say so itself.
     """
     scheduler_host, port = host_and_port(scheduler.address)
-    if host:
-        check_plaintext(host, insecure_plaintext or not is_loopback(scheduler_host), "the worker")
-        # Others must be told one address; of all, the one that faces the scheduler.
-        return address_towards(scheduler_host, port) if is_wildcard(host) else host
-    own = address_towards(scheduler_host, port)
-    if not is_loopback(own) and not is_loopback(scheduler_host):
-        click.echo(PLAINTEXT_WARNING.format(what="the worker"), err=True)
+    # Others must be told one address; of all, the one that faces the scheduler.
+    own = address_towards(scheduler_host, port) if not host or is_wildcard(host) else host
+    if not scheduler.address.startswith("tls://"):
+        if host and not is_loopback(host) and is_loopback(scheduler_host) and not insecure_plaintext:
+            raise UsageError(
+                f"the worker would listen on {host}, where other machines can reach it, without encryption, because its "
+                f"scheduler at {scheduler.address} has none: whoever can listen in on the network could read and change what "
+                "is sent. Start the scheduler with --host, which encrypts; or leave --host out here, which means 127.0.0.1; "
+                "or, if you trust this network, say so with --insecure-plaintext"
+            )
+        warn_of_plaintext(host or own, "the worker")
     return own
 
 

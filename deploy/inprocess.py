@@ -70,6 +70,7 @@ class InprocessBackend:
                 port=spec.scheduler_port,
                 inproc=f"{spec.name}-{secrets.token_hex(4)}",
                 tcp=spec.dashboard is not None,
+                tls=spec.tls,
                 dashboard=self.dashboard_link,
                 name=spec.name,
             )

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 #: Seconds until all processes must have started and registered.
 START_TIMEOUT_S: Final = 60.0
+#: The certificates of a cluster that lives no longer than this program need no short life.
+CERTIFICATES_S: Final = 365 * 86400.0
 
 
 class Backend(Protocol):
@@ -60,7 +62,8 @@ class LocalCluster:
     """A scheduler and workers on this machine.
 
     Nobody but this program (and whom it gives the credentials) can use them: they listen on 127.0.0.1 and ask for a secret
-    that was drawn for this cluster. They end with this program, however it ends.
+    that was drawn for this cluster. With a ``host`` that other machines can reach, connections are encrypted as well. They
+    end with this program, however it ends.
 
     Other defaults than those below can be configured, under ``local-cluster``, for ``n_workers``, ``threads_per_worker``,
     ``memory_limit`` and ``dashboard_address``.
@@ -78,7 +81,8 @@ class LocalCluster:
         Per worker: bytes, ``"2 GiB"``, a fraction of the machine's memory, ``"auto"`` (the default) for this machine's
         memory times threads over cores, None for no limit.
     host : str
-        A loopback address to listen on.
+        The address to listen on; ``"0.0.0.0"`` for all of this machine. Unless it is a loopback address, clients of other
+        machines can connect with TLS: give them a file made by ``client.write_scheduler_file``.
     scheduler_port : int
         0 for any free port.
     dashboard_address : str or None
@@ -141,7 +145,9 @@ class LocalCluster:
         if n_workers is None and threads_per_worker is None:
             n_workers, threads_per_worker = defaults["n-workers"], defaults["threads-per-worker"]
         dashboard = None if place is None else parse_dashboard_address(place)
-        _refuse_other_machines(host, None if dashboard is None else dashboard[0])
+        if dashboard is not None:
+            _refuse_other_machines(dashboard[0])
+        credentials = Credentials.generate()
         self._spec = Spec(
             name=name or f"local-{secrets.token_hex(3)}",
             sizing=size(n_workers, threads_per_worker, memory, processes=processes),
@@ -152,7 +158,7 @@ class LocalCluster:
             log_level=_level_name(silence_logs),
             local_directory=None if local_directory is None else os.fspath(local_directory),
             shared_memory=config.get("shared-memory") if shared_memory is None else shared_memory,
-            credentials=Credentials.generate(),
+            credentials=credentials if is_loopback(host) else credentials.certified(CERTIFICATES_S),
         )
         self.asynchronous = asynchronous
         self._timeout = parse_seconds(timeout) or START_TIMEOUT_S
@@ -346,13 +352,12 @@ def _backend(spec: Spec, processes: bool) -> Backend:
     return InprocessBackend(spec)
 
 
-def _refuse_other_machines(*hosts: str | None) -> None:
-    for host in hosts:
-        if host is not None and not is_loopback(host):
-            raise UsageError(
-                f"LocalCluster listens on this machine only, and {host!r} can be reached from others, who could read what is "
-                "sent; use 127.0.0.1, or start `myscheduler --host` and `myworker`, which say what that means"
-            )
+def _refuse_other_machines(host: str) -> None:
+    if not is_loopback(host):
+        raise UsageError(
+            f"the dashboard speaks plain HTTP, and {host!r} can be reached from other machines, who could read what is sent; "
+            "use 127.0.0.1 and an SSH tunnel, or start `myscheduler --dashboard-address`, which says what that means"
+        )
 
 
 def _level_name(level: int | str | bool) -> str:

@@ -15,7 +15,7 @@ from .dashboard import DashboardPlace
 from .exits import CLOSED
 from .keeper import Keeper
 from .process import ChildProcess, describe_exit
-from .sockets import address_of, listen
+from .sockets import address_of, is_wildcard, listen, outward_address
 from .spec import Spec
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class ProcessBackend:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
+        # Others must be told one address; of all, the one that faces them.
+        self._host = outward_address() if is_wildcard(spec.host) else spec.host
         self._scheduler: ChildProcess | None = None
         self._watch: asyncio.Task[None] | None = None
         self._control: ControlLink | None = None
@@ -108,12 +110,12 @@ class ProcessBackend:
                 logger.warning("%s", self._dashboard.note)
         config = {
             "credentials": spec.credentials.to_dict(),
-            "options": {"name": spec.name, "dashboard": self.dashboard_link},
+            "options": {"name": spec.name, "dashboard": self.dashboard_link, "tls": spec.tls},
             "log_level": spec.log_level,
         }
         # The socket listens before the scheduler runs, so all processes start at once: connections wait in the kernel.
         with listen(spec.host, spec.scheduler_port) as sock:
-            self.address = address_of(sock)
+            self.address = address_of(sock, self._host, "tls" if spec.tls else "tcp")
             self._scheduler = ChildProcess(SCHEDULER_MODULE, config, name="scheduler", sockets={"listen_fd": sock})
         # The reference keeps the task alive; it ends with the scheduler.
         self._watch = asyncio.get_running_loop().create_task(self._watch_scheduler(self._scheduler))
@@ -126,7 +128,7 @@ class ProcessBackend:
         spec = self._spec
         config = {
             "scheduler": self.address,
-            "host": spec.host,
+            "host": self._host,
             "credentials": spec.credentials.restricted("worker", "client").to_dict(),
             "options": spec.worker_options(name),
             # What tasks import must be found where the user's program finds it.

@@ -53,7 +53,8 @@ def wait_for_scheduler_file(path: str, address: str | None = None, timeout: floa
         if last or os.path.lexists(path):
             found = read_scheduler_file(path)
             if address or found.address:
-                return SchedulerFile(address or found.address, found.credentials, found.dashboard)
+                address = found.dial(address) if address else found.address
+                return SchedulerFile(address, found.credentials, found.dashboard)
         if last:
             raise ConnectionFailedError(
                 f"{path} names no address, for no scheduler has used it yet: start one with "

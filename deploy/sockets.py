@@ -18,6 +18,8 @@ DASHBOARD_PORT: Final = 8787
 DASHBOARD_PORTS_TRIED: Final = 10
 
 _BACKLOG: Final = 1024
+#: An address that is nobody's (RFC 5737), so the way to it is the way out.
+_ELSEWHERE: Final = "198.51.100.1"
 #: Linux: ask for the address of an interface.
 _SIOCGIFADDR: Final = 0x8915
 
@@ -102,10 +104,10 @@ def parse_dashboard_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port) if port else DASHBOARD_PORT
 
 
-def address_of(sock: socket.socket, host: str | None = None) -> str:
-    """The ``tcp://`` address of a listening socket; ``host`` to name another host than the bound one."""
+def address_of(sock: socket.socket, host: str | None = None, scheme: str = "tcp") -> str:
+    """The address of a listening socket; ``host`` to name another host than the bound one."""
     bound = sock.getsockname()
-    return f"tcp://{bracketed(host or bound[0])}:{bound[1]}"
+    return f"{scheme}://{bracketed(host or bound[0])}:{bound[1]}"
 
 
 def bracketed(host: str) -> str:
@@ -181,8 +183,16 @@ def address_towards(host: str, port: int) -> str:
         raise ConnectionFailedError(f"cannot reach the scheduler's host {host}: {error}") from None
 
 
+def outward_address() -> str:
+    """The address of this machine that other machines most likely reach; nothing is sent. Its name if there is no route."""
+    try:
+        return address_towards(_ELSEWHERE, SCHEDULER_PORT)
+    except ConnectionFailedError:
+        return socket.gethostname()
+
+
 def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of a ``tcp://`` address.
+    """Host and port of a ``tcp://`` or ``tls://`` address.
 
     Examples
     --------

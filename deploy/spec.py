@@ -8,6 +8,7 @@ from typing import Any
 
 from ..base.credentials import Credentials
 from .sizing import Sizing
+from .sockets import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Spec:
     sizing : Sizing
         Workers, their threads and memory.
     host : str
-        Where scheduler and workers listen.
+        Where scheduler and workers listen: encrypted, if other machines can reach that.
     scheduler_port : int
         0 for any free one.
     dashboard : tuple of str and int, optional
@@ -48,6 +49,11 @@ class Spec:
     local_directory: str | None
     credentials: Credentials
     shared_memory: bool = True
+
+    @property
+    def tls(self) -> bool:
+        """Whether other machines can listen in, so that connections must be encrypted."""
+        return not is_loopback(self.host)
 
     def worker_options(self, name: str) -> dict[str, Any]:
         """The options of one worker, as keywords of ``Worker``."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
+from ..base.certificates import RENEW
 from ..base.credentials import Credentials
 from ..base.errors import AuthenticationError
 from ..base.limits import KIB, MIB
@@ -25,10 +26,6 @@ _RECORD_BYTES: Final = 16 * KIB
 _WRITE_BYTES_PER_TURN: Final = 2 * MIB
 #: What a socket raises when it has to wait for the peer.
 BLOCKED: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
-
-RENEW: Final = (
-    "start `myscheduler` again with its scheduler file, which makes new ones, and copy that file to the other machines"
-)
 
 
 def make_context(credentials: Credentials, role: Role, *, server: bool) -> ssl.SSLContext:

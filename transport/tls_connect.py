@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-from ..base.certificates import name_of
+from ..base.certificates import RENEW, name_of
 from ..base.credentials import Credentials
 from ..base.errors import AuthenticationError, ConnectionFailedError, MySchedulerError
 from ..protocol.messages import Role
@@ -17,7 +17,7 @@ from . import tcp_connect
 from .addresses import Address
 from .tcp import TcpLink
 from .tcp_connect import Channel, NotYetError
-from .tls import RENEW, TlsLink, explain, make_context
+from .tls import TlsLink, explain, make_context
 
 T = TypeVar("T")
 

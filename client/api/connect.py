@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...base import config
-from ...base.credentials import Credentials, find_cluster, read_scheduler_file
+from ...base.credentials import Credentials, SchedulerFile, find_cluster, read_scheduler_file
 from ...base.errors import UsageError
 from ...base.version import VERSION
 from ...transport.addresses import parse
@@ -68,14 +68,14 @@ def find_target(
         return Target(found.address, credentials or found.credentials, found.dashboard)
     if not isinstance(address, str):
         return _of_cluster(address, credentials)
-    address = str(parse(address))
-    worker = hooks.current_worker()
-    if credentials is None and worker is not None and worker.scheduler_address == address:
-        return Target(address, worker.credentials)
-    if credentials is None and not address.startswith("inproc://"):
-        found = find_cluster(address)
-        return Target(address, found.credentials, found.dashboard)
-    return Target(address, credentials)
+    parsed, worker = parse(address), hooks.current_worker()
+    if credentials is None and worker is not None and parse(worker.scheduler_address).host_port == parsed.host_port:
+        return Target(worker.scheduler_address, worker.credentials)
+    if parsed.scheme == "inproc":
+        return Target(str(parsed), credentials)
+    # Whether it speaks TLS is known from its file, even if the address does not say so.
+    found = find_cluster(address) if credentials is None else SchedulerFile("", credentials)
+    return Target(str(parse(found.dial(address))), found.credentials, found.dashboard)
 
 
 def _configured() -> tuple[str | None, str | os.PathLike[str] | None, str]:

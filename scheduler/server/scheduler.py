@@ -42,6 +42,8 @@ class SchedulerServer:
         Name to listen on in this process as well (``inproc://name``).
     tcp : bool
         Whether to listen on TCP at all.
+    tls : bool
+        Whether it is encrypted; ``credentials`` must hold the scheduler's certificate then.
     dashboard : str, optional
         Link of the dashboard, for clients to show.
     name : str
@@ -69,6 +71,7 @@ class SchedulerServer:
         sock: socket.socket | None = None,
         inproc: str | None = None,
         tcp: bool = True,
+        tls: bool = False,
         dashboard: str | None = None,
         name: str = "",
         seed: int | None = None,
@@ -79,7 +82,8 @@ class SchedulerServer:
         self.incarnation = IdSource(seed).incarnation()
         self.listeners: list[Listener] = []
         self._sock = sock
-        self._tcp = f"tcp://{f'[{host}]' if ':' in host else host}:{port}" if tcp else None
+        scheme = "tls" if tls else "tcp"
+        self._tcp = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" if tcp else None
         self._inproc = f"inproc://{inproc}" if inproc else None
         self._links: dict[str, Link] = {}
         self._inbox: list[Event] = []

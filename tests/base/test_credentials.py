@@ -14,6 +14,7 @@ import pytest
 
 from myscheduler.base.credentials import (
     Credentials,
+    SchedulerFile,
     find_cluster,
     publish_cluster,
     read_scheduler_file,
@@ -52,6 +53,49 @@ class TestCredentials:
             for secret in credentials.secrets.values():
                 assert secret.hex() not in text
                 assert repr(secret)[2:-1] not in text
+
+    def test_certificates_are_added_and_restricted_by_role(self, credentials: Credentials) -> None:
+        made = credentials.certified()
+        assert credentials.certificates is None
+        assert made.certificates is not None
+        assert (made.cluster, made.secrets) == (credentials.cluster, credentials.secrets)
+        assert list(made.certificates.leaves) == ["scheduler", "worker", "client", "observer"]
+        workers = made.restricted("worker", "client").certificates
+        assert workers is not None
+        assert list(workers.leaves) == ["worker", "client"]
+        assert credentials.restricted("worker").certificates is None
+
+    def test_certificates_travel_in_the_file_and_are_not_shown(self, credentials: Credentials, tmp_path: Path) -> None:
+        made = credentials.certified()
+        file = write_scheduler_file(tmp_path / "file", "tls://10.0.0.5:8786", made)
+        assert read_scheduler_file(file).credentials == made
+        assert "PRIVATE" in file.read_text()
+        assert "PRIVATE" not in f"{made!r} {read_scheduler_file(file)!r}"
+        assert repr(made).endswith(", certificates=<secret>)")
+        with pytest.raises(SerializationError):
+            pickle.dumps(made)
+
+    @pytest.mark.parametrize(
+        ("known", "given", "dialled"),
+        [
+            ("tls://head:8786", "head", "tls://head"),
+            ("tls://head:8786", "tcp://10.0.0.5:8786", "tls://10.0.0.5:8786"),
+            ("tls://head:8786", "127.0.0.1:8786", "tls://127.0.0.1:8786"),
+            ("tcp://head:8786", "tls://head:8786", "tls://head:8786"),
+            ("tcp://head:8786", "head:8786", "tcp://head:8786"),
+            ("", "tcp://head:8786", "tcp://head:8786"),
+            ("", "head:8786", "tls://head:8786"),
+            ("", "127.0.0.2:8786", "tcp://127.0.0.2:8786"),
+            ("", "localhost", "tcp://localhost"),
+            ("tls://head:8786", "inproc://x", "inproc://x"),
+        ],
+    )
+    def test_the_scheme_of_an_address_follows_from_what_is_known(self, known: str, given: str, dialled: str) -> None:
+        certified = Credentials.generate().certified()
+        assert SchedulerFile(known, certified).dial(given) == dialled
+        if not known:
+            plain = SchedulerFile(known, Credentials.generate())
+            assert plain.dial(given) == dialled.replace("tls:", "tcp:")
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
     def test_refuse_to_be_pickled(self, credentials: Credentials, protocol: int) -> None:

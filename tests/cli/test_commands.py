@@ -12,15 +12,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
-from myscheduler.base.credentials import find_cluster, read_scheduler_file
+from myscheduler.base.credentials import (
+    Credentials,
+    SchedulerFile,
+    find_cluster,
+    read_scheduler_file,
+    write_scheduler_file,
+)
+from myscheduler.base.errors import UsageError
 from myscheduler.cli import scheduler as scheduler_command
 from myscheduler.cli import worker as worker_command
 from myscheduler.client.api.client import Client
+from myscheduler.deploy.sockets import is_loopback, outward_address
 
 
 class Command:
@@ -201,12 +211,98 @@ def test_a_taken_dashboard_port_moves_on_and_says_so(start: Start) -> None:
     assert line
 
 
-@pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--dashboard-address", "0.0.0.0:0"]])
-def test_other_machines_are_refused_without_the_flag(arguments: list[str]) -> None:
-    result = CliRunner().invoke(scheduler_command.main, ["--port", "0", *arguments])
+def test_a_dashboard_for_other_machines_is_refused_without_the_flag() -> None:
+    result = CliRunner().invoke(scheduler_command.main, ["--port", "0", "--dashboard-address", "0.0.0.0:0"])
     assert result.exit_code == 2
-    assert "If you trust this network, say so with --insecure-plaintext" in result.output
+    assert "if you trust this network, say so with --insecure-dashboard" in result.output
     assert result.output.count("\n") == 1
+
+
+def test_a_worker_of_a_local_scheduler_is_not_opened_without_the_flag() -> None:
+    local = SchedulerFile("tcp://127.0.0.1:8786", Credentials.generate())
+    with pytest.raises(UsageError, match=r"would listen on 0\.0\.0\.0.*say so with --insecure-plaintext"):
+        worker_command.choose_own_host(local, "0.0.0.0", False)
+    assert worker_command.choose_own_host(local, "0.0.0.0", True) == "127.0.0.1"
+    assert (
+        worker_command.choose_own_host(replace(local, address="tls://127.0.0.1:8786"), "0.0.0.0", False) == "127.0.0.1"
+    )
+
+
+needs_an_address = pytest.mark.skipif(is_loopback(outward_address()), reason="this machine has no address but loopback")
+
+
+@needs_an_address
+def test_a_cluster_that_other_machines_can_reach_is_encrypted(start: Start, tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "cluster.json"
+    arguments = ["--host", "0.0.0.0", "--contact-host", outward_address(), "--scheduler-file", str(file)]
+    scheduler = start("scheduler", "--port", "0", "--dashboard-address", ":0", *arguments)
+    address = scheduler.until(r"Scheduler +(tls://\S+)")[1]
+    scheduler.until("Encryption +TLS 1.3, certificates good until 2")
+    scheduler.until("Ctrl-C")
+    port = address.rpartition(":")[2]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    workers = start("worker", "--scheduler-file", str(file), "--nworkers", "2", "--nthreads", "1")
+    for _ in range(2):
+        workers.until(f"at tls://{outward_address()}:.* registered with {address}")
+    with Client(scheduler_file=file) as client:
+        values = client.map(bytes, [2_000_000, 2_000_001])
+        total = client.submit(lambda *parts: sum(map(len, parts)), *values)
+        assert total.result(timeout=30) == 4_000_001
+        assert [len(value) for value in client.gather(values)] == [2_000_000, 2_000_001]
+    for spelling in (f"127.0.0.1:{port}", f"tcp://{outward_address()}:{port}", address):
+        with Client(spelling) as client:
+            assert client.submit(len, "abc").result(timeout=30) == 3
+    # What tasks and other users can see of the processes holds no secret.
+    secrets = [leaf.key.split()[5] for leaf in read_scheduler_file(file).credentials.certificates.leaves.values()]
+    for command in (scheduler, workers):
+        for process in (
+            psutil.Process(command.process.pid),
+            *psutil.Process(command.process.pid).children(recursive=True),
+        ):
+            shown = f"{process.cmdline()} {process.environ()}"
+            assert not any(secret in shown for secret in secrets)
+    assert not any("WARNING" in line for line in (*scheduler.lines, *workers.lines))
+
+
+@needs_an_address
+def test_certificates_are_renewed_when_half_of_their_time_is_over(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.json"
+    CliRunner().invoke(scheduler_command.main, ["--write-credentials", str(file)])
+    first = read_scheduler_file(file).credentials
+    arguments = ["--port", "0", "--host", outward_address(), "--no-dashboard", "--scheduler-file", str(file)]
+    for lifetime, kept in (("13 days", True), ("15 days", False)):
+        scheduler = start("scheduler", *arguments, "--certificate-lifetime", lifetime)
+        scheduler.until("Ctrl-C")
+        now = read_scheduler_file(file).credentials
+        assert (now.certificates == first.certificates) is kept
+        assert now.secrets == first.secrets
+        scheduler.end(signal.SIGTERM)
+
+
+@needs_an_address
+def test_prepared_credentials_are_not_renewed_behind_the_back_of_others(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "credentials"
+    write_scheduler_file(file, "", Credentials.generate().certified(-1.0))
+    monkeypatch.setenv("MYSCHEDULER_CREDENTIALS_FILE", str(file))
+    code, output = start("scheduler", "--port", "0", "--host", outward_address(), "--no-dashboard").end()
+    assert code == 5
+    assert "or an expired one, and tls:// needs it: remove the file, make a new one with `myscheduler --write" in output
+
+
+@needs_an_address
+def test_certificates_that_will_expire_are_warned_about(start: Start) -> None:
+    arguments = ["--port", "0", "--host", outward_address(), "--no-dashboard", "--certificate-lifetime", "1 hour"]
+    start("scheduler", *arguments).until(
+        "WARNING .* the certificates of this cluster expire at 2.*: start `myscheduler` again"
+    )
+
+
+def test_a_lifetime_is_a_time_above_0(tmp_path: Path) -> None:
+    arguments = ["--write-credentials", str(tmp_path / "file"), "--certificate-lifetime", "0"]
+    result = CliRunner().invoke(scheduler_command.main, arguments)
+    assert (result.exit_code, "give a time above 0" in result.output) == (2, True)
 
 
 def test_other_machines_are_warned_about_at_each_start(start: Start) -> None:

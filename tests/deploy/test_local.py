@@ -25,6 +25,7 @@ from myscheduler.client.api.loop import LoopThread
 from myscheduler.deploy import LocalCluster
 from myscheduler.deploy.processes import ProcessBackend
 from myscheduler.deploy.sizing import Sizing
+from myscheduler.deploy.sockets import is_loopback, outward_address
 
 Until = Callable[..., None]
 Runs = Callable[[int | None], bool]
@@ -305,8 +306,10 @@ def test_html_shows_the_link_but_not_the_token_as_text() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"host": "0.0.0.0"}, "listens on this machine only, and '0.0.0.0' can be reached from others"),
-        ({"dashboard_address": "10.0.0.1:8787"}, "listens on this machine only, and '10.0.0.1' can be reached"),
+        (
+            {"dashboard_address": "10.0.0.1:8787"},
+            "speaks plain HTTP, and '10.0.0.1' can be reached from other machines",
+        ),
         ({"dashboard_address": ":http"}, "is no port"),
         ({"n_workers": -1}, "n_workers=-1"),
         ({"memory_limit": "2 bananas"}, "2 bananas"),
@@ -317,6 +320,24 @@ def test_html_shows_the_link_but_not_the_token_as_text() -> None:
 def test_options_that_make_no_sense(options: dict[str, object], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         LocalCluster(**{"n_workers": 0, "dashboard_address": None, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", outward_address()])
+def test_a_host_that_others_can_reach_is_encrypted(host: str, tmp_path: Path) -> None:
+    with LocalCluster(n_workers=2, threads_per_worker=1, host=host, dashboard_address=":0") as cluster:
+        scheme = "tcp" if is_loopback(host) else "tls"
+        assert cluster.scheduler_address.startswith(f"{scheme}://{outward_address()}:")
+        addresses = [worker["address"] for worker in cluster.scheduler_info["workers"]]
+        assert [address.partition(":")[0] for address in addresses] == [scheme, scheme]
+        with Client(cluster) as client:
+            client.write_scheduler_file(tmp_path / "cluster.json")
+            values = client.map(bytes, [3_000_000, 3_000_001])
+            assert client.submit(lambda *parts: [len(part) for part in parts], *values).result(30) == [
+                3_000_000,
+                3_000_001,
+            ]
+        with Client(scheduler_file=tmp_path / "cluster.json") as client:
+            assert client.submit(len, "abc").result(30) == 3
 
 
 def test_workers_get_what_was_asked_for(tmp_path: Path) -> None:

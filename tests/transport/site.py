@@ -77,7 +77,7 @@ class Site:
     async def connect(self, role: Role = Role.WORKER, **options: Any) -> tuple[Link, Recorder, Link, Recorder]:
         """The client's link and handler, the server's link and handler."""
         handler = Recorder()
-        address = options.pop("address", self.listener.address)
+        address = options.pop("address", None) or self.listener.address
         defaults: dict[str, Any] = {"credentials": CREDENTIALS, "incarnation": CLIENT, "expected": self.own_role}
         link = await connect(address, role=role, handler=handler, **(defaults | options))
         self.links.append(link)

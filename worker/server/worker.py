@@ -90,9 +90,9 @@ class Worker:
     Parameters
     ----------
     scheduler_address : str
-        ``tcp://host:port`` or ``inproc://name``.
+        ``tcp://host:port``, ``tls://host:port`` or ``inproc://name``; the worker listens with the same scheme.
     credentials : Credentials, optional
-        Must hold the workers' secret, and the clients' for clients to fetch results and tasks to open clients. None only
+        Must hold the workers' secret, for ``tls://`` their certificate, and the clients' for clients to fetch results and tasks to open clients. None only
         for ``inproc://``.
     nthreads : int, optional
         Tasks that run at a time; default: the processors this process may use.
@@ -257,13 +257,14 @@ class Worker:
             raise ConnectionFailedError(text) from None
 
     def _listen_address(self, link: Link) -> str:
-        if link.local.startswith("inproc://"):
+        scheme, _, place = link.local.partition("://")
+        if scheme == "inproc":
             return "inproc://"
         if self._host is not None:
             host = f"[{self._host}]" if ":" in self._host and not self._host.startswith("[") else self._host
         else:
-            host = link.local.removeprefix("tcp://").rpartition(":")[0]
-        return f"tcp://{host}:{self._port}"
+            host = place.rpartition(":")[0]
+        return f"{scheme}://{host}:{self._port}"
 
     def _shared_limit(self) -> int:
         """Bytes that may be kept in shared memory, besides the results themselves."""
