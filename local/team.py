@@ -15,9 +15,12 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Final
 
 from .loop import Run
+
+#: Seconds after which a thread that waits looks whether it was interrupted.
+_NAP_S: Final = 0.5
 
 
 class Team:
@@ -67,7 +70,9 @@ class Team:
                 if self._helps:
                     self._help()
                 else:
-                    self._over.acquire()
+                    # Not for ever: a signal that comes just before the thread falls asleep is seen only when it wakes up.
+                    while not self._over.acquire(timeout=_NAP_S):
+                        continue
         finally:
             self._stopped = True
         if self._error is not None:
