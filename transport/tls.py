@@ -6,6 +6,7 @@ frames have lengths and GOODBYE is said in them, so a connection that was cut is
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Final
 
-from ..base.certificates import RENEW
+from ..base.certificates import RENEW, Leaf
 from ..base.credentials import Credentials
 from ..base.errors import AuthenticationError
 from ..base.limits import KIB, MIB
@@ -54,6 +55,11 @@ def make_context(credentials: Credentials, role: Role, *, server: bool) -> ssl.S
         )
     if certificates.remaining <= 0:
         raise AuthenticationError(f"the certificates of this cluster expired at {certificates.expiry}: {RENEW}")
+    return _context(certificates.authority, leaf, server)
+
+
+@functools.lru_cache(maxsize=8)  # as costly as a handshake, and a worker connects to all the others
+def _context(authority: str, leaf: Leaf, server: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
@@ -61,7 +67,7 @@ def make_context(credentials: Credentials, role: Role, *, server: bool) -> ssl.S
     if server:
         context.num_tickets = 0  # connections are few and long: nothing to resume
     try:
-        context.load_verify_locations(cadata=certificates.authority)
+        context.load_verify_locations(cadata=authority)
         with _named(f"{leaf.certificate}{leaf.key}".encode()) as path:
             context.load_cert_chain(path)
     except ssl.SSLError:

@@ -45,42 +45,45 @@ async def refused(
     server: Credentials = CREDENTIALS,
     own_role: Role = Role.SCHEDULER,
     refusals: int = 0,
-) -> None:
-    """A site that we do not get into; what we are told must match."""
+) -> str:
+    """What we are told at a site that does not let us in; it must match."""
     site = Site("tls")
     await site.open(credentials=server, own_role=own_role)
-    with pytest.raises(AuthenticationError, match=text):
+    with pytest.raises(AuthenticationError, match=text) as caught:
         await site.connect(role, credentials=credentials, expected=Role.SCHEDULER)
     assert site.accepted == []
     async with asyncio.timeout(5):
         while site.listener.refused < refusals:
             await asyncio.sleep(0)
     await site.close()
+    return str(caught.value)
 
 
 async def test_another_authority_is_refused() -> None:
     text = "is not from the authority that our credentials name .*or it is an impostor. Use the scheduler file"
-    await refused(CREDENTIALS.certified(), text, refusals=1)
+    assert await refused(CREDENTIALS.certified(), text, refusals=1)
 
 
 async def test_a_certificate_of_another_authority_is_refused_by_the_server() -> None:
     stranger = CREDENTIALS.certified().certificates
     assert stranger is not None
     credentials = with_certificates(certificates(), worker=stranger.leaves["worker"])
-    await refused(credentials, "does not take our certificate: it belongs to another cluster, or its certificates")
+    assert await refused(
+        credentials, "does not take our certificate: it belongs to another cluster, or its certificates"
+    )
 
 
 async def test_a_worker_is_no_scheduler() -> None:
     """Who holds a worker's certificate and all secrets still cannot stand in for the scheduler."""
     text = "has a certificate, but not that of a scheduler of our cluster; nothing was sent to it"
-    await refused(CREDENTIALS, text, own_role=Role.WORKER)
+    assert await refused(CREDENTIALS, text, own_role=Role.WORKER)
     imposed = with_certificates(certificates(), scheduler=certificates().leaves["worker"])
-    await refused(CREDENTIALS, text, server=imposed)
+    assert await refused(CREDENTIALS, text, server=imposed)
 
 
 async def test_a_client_is_no_server() -> None:
     imposed = with_certificates(certificates(), scheduler=certificates().leaves["client"])
-    await refused(CREDENTIALS, "not that of a scheduler", server=imposed)
+    assert await refused(CREDENTIALS, "not that of a scheduler", server=imposed)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +91,12 @@ async def test_a_client_is_no_server() -> None:
 )
 async def test_a_secret_and_a_certificate_of_different_roles_are_no_proof(role: Role, shown: str) -> None:
     credentials = with_certificates(certificates(), **{role: certificates().leaves[shown]})
-    await refused(credentials, f"does not let us in as {role}", role, refusals=1)
+    assert await refused(credentials, f"does not let us in as {role}", role, refusals=1)
 
 
 async def test_expired_certificates_say_how_to_renew() -> None:
     text = "expired at .*: start `myscheduler` again with its scheduler file, which makes new ones, and copy"
-    await refused(expired(), text)
+    assert await refused(expired(), text)
     site = Site("tls")
     with pytest.raises(AuthenticationError, match=text):
         await site.open(credentials=expired())
@@ -106,7 +109,7 @@ async def test_an_expired_certificate_of_ours_is_told_by_the_server() -> None:
     trusting = replace(certificates(), authority=certificates().authority + stale.certificates.authority)
     mine = with_certificates(trusting, worker=stale.certificates.leaves["worker"])
     text = "says that our certificate has expired: start `myscheduler` again with its scheduler file"
-    await refused(mine, text, server=with_certificates(trusting))
+    assert await refused(mine, text, server=with_certificates(trusting))
 
 
 async def test_an_expired_certificate_of_the_server_is_told_by_us() -> None:
@@ -114,23 +117,23 @@ async def test_an_expired_certificate_of_the_server_is_told_by_us() -> None:
     assert stale.certificates is not None
     fresh = replace(certificates(), authority=certificates().authority + stale.certificates.authority)
     text = "the certificate of .* has expired: start `myscheduler` again with its scheduler file"
-    await refused(with_certificates(fresh), text, server=stale)
+    assert await refused(with_certificates(fresh), text, server=stale)
 
 
 async def test_a_certificate_of_tomorrow_blames_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("myscheduler.base.certificates._CLOCK_SKEW", timedelta(hours=-1))
     early = CREDENTIALS.certified()
-    await refused(early, "is not valid yet: the clock there or here is wrong", server=early)
+    assert await refused(early, "is not valid yet: the clock there or here is wrong", server=early)
 
 
 @pytest.mark.parametrize("made", [None, certificates().restricted("observer")])
 async def test_without_a_certificate_the_file_is_asked_for(made: Certificates | None) -> None:
-    await refused(with_certificates(made), "hold no certificate for workers, which tls:// addresses ask for")
+    assert await refused(with_certificates(made), "hold no certificate for workers, which tls:// addresses ask for")
 
 
 async def test_damaged_certificates() -> None:
     damaged = with_certificates(certificates(), worker=Leaf("no certificate", "no key"))
-    await refused(damaged, "the certificates in these credentials are damaged")
+    assert await refused(damaged, "the certificates in these credentials are damaged")
 
 
 async def test_credentials_are_needed() -> None:
@@ -180,8 +183,8 @@ async def test_tls_to_a_plain_tcp_port() -> None:
     await site.close()
 
 
-async def elsewhere(answer: Callable[[asyncio.StreamWriter], None], text: str) -> None:
-    """Dial a server that is none of ours."""
+async def elsewhere(answer: Callable[[asyncio.StreamWriter], None], text: str) -> str:
+    """What we are told when we dial a server that is none of ours; it must match."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -189,20 +192,21 @@ async def elsewhere(answer: Callable[[asyncio.StreamWriter], None], text: str) -
         writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    with pytest.raises(ConnectionFailedError, match=text):
+    with pytest.raises(ConnectionFailedError, match=text) as caught:
         await Site("tls").connect(address=f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.2)
     server.close()
     await server.wait_closed()
     for _ in range(10):  # the streams of asyncio close some turns later
         await asyncio.sleep(0)
+    return str(caught.value)
 
 
 async def test_a_web_server() -> None:
-    await elsewhere(lambda writer: writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS")
+    assert await elsewhere(lambda writer: writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS")
 
 
 async def test_something_that_hangs_up() -> None:
-    await elsewhere(lambda writer: None, "connection (reset by peer|during the TLS handshake)")
+    assert await elsewhere(lambda writer: None, "connection (reset by peer|during the TLS handshake)")
 
 
 async def test_nobody_there() -> None:

@@ -92,8 +92,8 @@ class Worker:
     scheduler_address : str
         ``tcp://host:port``, ``tls://host:port`` or ``inproc://name``; the worker listens with the same scheme.
     credentials : Credentials, optional
-        Must hold the workers' secret, for ``tls://`` their certificate, and the clients' for clients to fetch results and tasks to open clients. None only
-        for ``inproc://``.
+        Must hold the workers' secret, and the clients' for clients to fetch results and tasks to open clients; for
+        ``tls://`` the certificates as well. None only for ``inproc://``.
     nthreads : int, optional
         Tasks that run at a time; default: the processors this process may use.
     name : str, optional
