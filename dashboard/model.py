@@ -329,9 +329,7 @@ class Model:
         """``overview`` as a page wants it: with colours and recent past, and not more rows than anybody reads."""
         view = self.overview()
         view["progress_hidden"] = max(len(self.progress) - KINDS_SHOWN, 0)
-        view["progress"] = [
-            {**row, "colour": self.colours.of(row["name"])} for row in self._most_wanted(self.progress)
-        ]
+        view["progress"] = [{**row, "colour": self.colours.of(row["name"])} for row in self._most_wanted(self.progress)]
         view["workers_hidden"] = max(len(self.workers) - WORKERS_SHOWN, 0)
         view["workers"] = [
             {

@@ -86,7 +86,11 @@ class Dashboard(BokehTornado):
                 (r"/api/v1/tasks/(.+)", api.TaskHandler),
                 (r"/metrics", api.MetricsHandler),
                 (r"/assets/(.+)", StaticFileHandler, {"path": str(_STATIC / "assets")}),
-                (rf"/bokeh/({re.escape(_BOKEH_SCRIPT)})", StaticFileHandler, {"path": str(bokeh_settings.bokehjs_path())}),
+                (
+                    rf"/bokeh/({re.escape(_BOKEH_SCRIPT)})",
+                    StaticFileHandler,
+                    {"path": str(bokeh_settings.bokehjs_path())},
+                ),
             ],
             secret_key=access.auth.derive_secret("bokeh sessions"),
             sign_sessions=True,

@@ -199,7 +199,7 @@ def _lane_name(lane: Lane, workers: dict[str, Any]) -> str:
 def _clip(name: str, limit: int = 18) -> str:
     """A label for the axis. Bokeh would typeset what stands between ``$$`` as a formula."""
     name = name.replace("$$", "$\u200b$")
-    return name if len(name) <= limit else f"…{name[1 - limit:]}"
+    return name if len(name) <= limit else f"…{name[1 - limit :]}"
 
 
 def _sample_columns(samples: list[Sample]) -> dict[str, Any]:

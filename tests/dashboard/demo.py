@@ -63,8 +63,15 @@ class DemoSource:
             found = [row for row in self._tasks if name in (None, row["kind"]) and status in (None, row["status"])]
             return {"total": len(found), "offset": offset, "tasks": found[offset : offset + limit]}
         if method == "worker":
-            rows = [row for row in self._overview(time.time())["workers"] if args[0] in (row["incarnation"], row["name"])]
-            here = {"at_worker": self._tasks[:2], "at_worker_total": 2, "results": self._tasks[:50], "results_total": 120}
+            rows = [
+                row for row in self._overview(time.time())["workers"] if args[0] in (row["incarnation"], row["name"])
+            ]
+            here = {
+                "at_worker": self._tasks[:2],
+                "at_worker_total": 2,
+                "results": self._tasks[:50],
+                "results_total": 120,
+            }
             more = {"resources": {"GPU": 2.0}, "free_resources": {"GPU": 1.0}, "versions": {"python": "3.11"}}
             return {**rows[0], **here, **more} if rows else None
         known = next((row for row in self._tasks if row["key"] == args[0]), None)

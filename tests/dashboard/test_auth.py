@@ -58,7 +58,9 @@ def test_no_changed_cookie_passes() -> None:
 
 
 def test_short_tokens_are_refused_with_the_way_out() -> None:
-    with pytest.raises(UsageError, match=r"has 5 characters; at least 16 are needed, for example secrets\.token_urlsafe"):
+    with pytest.raises(
+        UsageError, match=r"has 5 characters; at least 16 are needed, for example secrets\.token_urlsafe"
+    ):
         Authenticator("short", 8787)
 
 

@@ -47,7 +47,9 @@ async def test_the_page_shows_a_live_cluster(tmp_path: Path) -> None:
         await page.click("th[data-sort=memory_bytes] button")
         assert await page.inner_text("#workers tbody tr:first-child strong") == "worker-5"
         await page.click("#window [data-seconds='10']")
-        span = await page.evaluate("(() => { const r = Bokeh.documents[0].roots()[0].x_range; return r.end - r.start; })()")
+        span = await page.evaluate(
+            "(() => { const r = Bokeh.documents[0].roots()[0].x_range; return r.end - r.start; })()"
+        )
         assert span == pytest.approx(10_200, rel=0.01)
         await _drag(page)
         await until(lambda: when(page.inner_text("#stream-hint"), lambda text: text.startswith("Standing still.")))
@@ -173,7 +175,9 @@ async def test_a_dashboard_that_comes_back_is_found_again(tmp_path: Path) -> Non
             await until(lambda: page.locator("body.ready #link.good").count(), 30)
         finally:
             await server.stop()
-        page.alarms[:] = [alarm for alarm in page.alarms if "ERR_CONNECTION_REFUSED" not in alarm and "WebSocket" not in alarm]
+        page.alarms[:] = [
+            alarm for alarm in page.alarms if "ERR_CONNECTION_REFUSED" not in alarm and "WebSocket" not in alarm
+        ]
 
 
 async def test_the_link_works_from_another_site(tmp_path: Path) -> None:

@@ -35,12 +35,19 @@ class FakeScheduler:
         self.asked: list[Any] = []
         self.epoch = 1
         self.refuse: tuple[str, str] | None = None
-        self.answer: Callable[[], tuple[bool, Any]] = lambda: (True, {"clients": 1, "address": "tcp://s", "workers": ()})
+        self.answer: Callable[[], tuple[bool, Any]] = lambda: (
+            True,
+            {"clients": 1, "address": "tcp://s", "workers": ()},
+        )
         self.listener: Listener | None = None
 
     async def start(self) -> None:
         self.listener = await listen(
-            self.name, credentials=None, incarnation=IdSource().incarnation(), own_role=m.Role.SCHEDULER, accept=self._accept
+            self.name,
+            credentials=None,
+            incarnation=IdSource().incarnation(),
+            own_role=m.Role.SCHEDULER,
+            accept=self._accept,
         )
 
     def _accept(self, link: Link) -> FakeScheduler:

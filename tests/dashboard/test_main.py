@@ -47,7 +47,9 @@ class Child:
         os.close(lifeline)
 
     def get(self, path: str) -> str:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {TOKEN}"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             return str(answer.read().decode())
 

@@ -30,7 +30,11 @@ def worker(incarnation: str = "a", **changes: Any) -> dict[str, Any]:
         "last_seen_s": 0.1,
         "metrics": metrics,
     }
-    return {**row, **{k: v for k, v in changes.items() if k in row}, "metrics": {**metrics, **changes.get("metrics", {})}}
+    return {
+        **row,
+        **{k: v for k, v in changes.items() if k in row},
+        "metrics": {**metrics, **changes.get("metrics", {})},
+    }
 
 
 def progress(name: str = "inc", **counts: int) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def test_squeeze_reaches_its_limit_with_mixed_kinds() -> None:
     lanes = [Lane("w", t) for t in range(8)]
     kinds = ("a", "b", "c")
     runs = [
-        Run(lane, kinds[i % 3], "x", T + i * 0.001, T + i * 0.001 + 0.0009, False) for i in range(3_000) for lane in lanes
+        Run(lane, kinds[i % 3], "x", T + i * 0.001, T + i * 0.001 + 0.0009, False)
+        for i in range(3_000)
+        for lane in lanes
     ]
     squeezed = squeeze(runs, 500)
     assert len(squeezed) <= 500
@@ -159,7 +161,14 @@ def test_kinds_are_counted_with_their_time() -> None:
 
 @pytest.mark.parametrize(
     ("key", "kind"),
-    [("inc-7", "inc"), ("read-csv-12", "read-csv"), (("read-0123456789ab", 3), "read"), ("x", "x"), (5, "int"), ("-5", "")],
+    [
+        ("inc-7", "inc"),
+        ("read-csv-12", "read-csv"),
+        (("read-0123456789ab", 3), "read"),
+        ("x", "x"),
+        (5, "int"),
+        ("-5", ""),
+    ],
 )
 def test_kind_of_a_key(key: Any, kind: str) -> None:
     stream = TaskStream()
