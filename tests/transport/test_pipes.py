@@ -115,6 +115,7 @@ async def test_a_reader_that_never_comes_is_given_up(outflows: Outflows, monkeyp
     monkeypatch.setattr(pipes, "STALLED_S", 0.01)
     offer(outflows, Blob((bytes(4 * MIB),)))
     await until_empty(outflows)
+    assert outflows is not None
 
 
 async def test_a_sender_that_stops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
