@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .units import parse_bytes
+
 
 def cpu_count(root: str = "/") -> int:
     """Processors this process may use, at least 1: the least of those present, its affinity and its cgroups' quotas.
@@ -58,6 +60,44 @@ def memory_limit(root: str = "/") -> int:
         *_limits(root, "memory", "memory.limit_in_bytes", _number),
     ]
     return min([physical, *(int(limit) for limit in limits)])
+
+
+def memory_share(limit: float | str | None, nthreads: int) -> int:
+    """Bytes of memory a worker may use.
+
+    Parameters
+    ----------
+    limit : int, float, str or None
+        Bytes, ``"4 GiB"``, a float up to 1.0 for that part of what this process may use, ``"auto"`` for a part of it as
+        large as the worker's part of the processors, None or 0 for no limit.
+    nthreads : int
+        Threads of the worker.
+
+    Returns
+    -------
+    int
+        Bytes; 0 for no limit.
+
+    Raises
+    ------
+    UsageError
+        The text is no amount of bytes.
+
+    Examples
+    --------
+    >>> memory_share("2 GiB", nthreads=1)
+    2147483648
+    >>> memory_share("auto", nthreads=cpu_count()) == memory_share(1.0, nthreads=1) == memory_limit()
+    True
+    """
+    if limit is None:
+        return 0
+    available = memory_limit()
+    if limit == "auto":
+        return min(available, available * nthreads // cpu_count())
+    if isinstance(limit, float) and 0 < limit <= 1:
+        return int(available * limit)
+    return parse_bytes(limit)
 
 
 def _limits(root: str, controller: str, name: str, read: Callable[[Path], float | None]) -> Iterator[float]:

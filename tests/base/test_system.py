@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from myscheduler.base.system import cpu_count, memory_limit
+from myscheduler.base.errors import UsageError
+from myscheduler.base.system import cpu_count, memory_limit, memory_share
 
 GIB = 2**30
 
@@ -79,3 +80,20 @@ def test_no_limit_is_the_machine(tmp_path: Path) -> None:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert memory_limit(str(tmp_path)) == physical
     assert memory_limit(tree(tmp_path, "0::/\n", memory_DOT_max="max\n")) == physical
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 0), (0, 0), ("2 GiB", 2 * GIB), (5000, 5000)])
+def test_a_workers_memory_as_it_is_said(limit: float | str | None, expected: int) -> None:
+    assert memory_share(limit, nthreads=3) == expected
+
+
+def test_a_workers_memory_as_a_part() -> None:
+    whole, threads = memory_limit(), cpu_count()
+    assert memory_share(0.5, nthreads=1) == whole // 2
+    assert memory_share("auto", nthreads=1) == whole // threads
+    assert memory_share("auto", nthreads=5 * threads) == whole
+
+
+def test_what_is_no_amount_of_memory_is_refused() -> None:
+    with pytest.raises(UsageError, match="'plenty'"):
+        memory_share("plenty", nthreads=1)

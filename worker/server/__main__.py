@@ -30,7 +30,8 @@ from ...base.credentials import Credentials
 from ...base.errors import AuthenticationError, ClusterError, ConnectionFailedError, MySchedulerError, UsageError
 from ...base.lifeline import bind_life_to
 from ...base.preload import Preloads
-from .worker import ExitReason, Worker
+from .exits import ExitReason
+from .worker import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ...base import config, system
+from ...base import config
 from ...base.credentials import Credentials
-from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, UsageError, VersionMismatchError
+from ...base.errors import ConnectionFailedError, UsageError
 from ...base.ids import IdSource
-from ...base.units import parse_bytes, parse_seconds
+from ...base.system import cpu_count, memory_share
+from ...base.units import parse_seconds
 from ...base.version import VERSION
 from ...protocol.messages import DATA, GOODBYE, HEARTBEAT, HELLO, REFUSED, WELCOME, Role
 from ...transport import Link, Listener, connect, listen
@@ -45,6 +45,7 @@ from ..events import (
 )
 from ..machine import WorkerMachine
 from .executor import Executor, Reports
+from .exits import ExitReason, refusal
 from .metrics import Metrics
 from .packing import Packer
 from .sharing import Sharing
@@ -65,23 +66,6 @@ JOIN_TIMEOUT_S: Final = 0.5
 _SHARED_PART: Final = 4
 
 _NO_INPUTS: Final[dict[Any, Any]] = {}
-
-
-class ExitReason(StrEnum):
-    """Why a worker ended."""
-
-    #: asked to, by ``close`` or the scheduler
-    CLOSED = "closed"
-    #: the scheduler wants a new one in its place
-    RESTART = "restart"
-    #: the link to the scheduler broke
-    LOST_SCHEDULER = "lost-scheduler"
-    #: the scheduler could not be reached in time
-    DEATH_TIMEOUT = "death-timeout"
-    #: the scheduler did not take it
-    REFUSED = "refused"
-    #: a bug of ours
-    FAILED = "failed"
 
 
 class Worker:
@@ -147,9 +131,9 @@ class Worker:
             raise UsageError(f"a worker needs at least one thread, not {nthreads}")
         self.scheduler_address = scheduler_address
         self.credentials = credentials
-        self.nthreads = nthreads or system.cpu_count()
+        self.nthreads = nthreads or cpu_count()
         self.name = name or ""
-        self.memory_limit = _memory_limit(memory_limit, self.nthreads)
+        self.memory_limit = memory_share(memory_limit, self.nthreads)
         self.resources = {str(key): float(amount) for key, amount in (resources or {}).items()}
         self.incarnation = IdSource().incarnation()
         #: where others fetch data; known after ``start``
@@ -268,7 +252,7 @@ class Worker:
 
     def _shared_limit(self) -> int:
         """Bytes that may be kept in shared memory, besides the results themselves."""
-        return (self.memory_limit or _memory_limit("auto", self.nthreads)) // _SHARED_PART
+        return (self.memory_limit or memory_share("auto", self.nthreads)) // _SHARED_PART
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -379,7 +363,7 @@ class Worker:
         if not self._welcome.done():
             for message in frame.messages:
                 if message[0] == REFUSED:
-                    self._welcome.set_exception(_refusal(message[1], message[2]))
+                    self._welcome.set_exception(refusal(message[1], message[2]))
                     return
                 if message[0] == WELCOME:
                     link.epoch = message[1]["epoch"]
@@ -498,23 +482,3 @@ class Worker:
             stop.mode, ExitReason.CLOSED
         )
         self._begin_end(exit_reason, stop.reason)
-
-
-def _refusal(code: str, text: str) -> Exception:
-    if code == "version":
-        return VersionMismatchError(text)
-    if code == "name":
-        return UsageError(text)
-    return ClosedError(text) if code == "closing" else ClusterError(text)
-
-
-def _memory_limit(limit: float | str | None, nthreads: int) -> int:
-    """Bytes; 0 for no limit."""
-    if limit is None:
-        return 0
-    available = system.memory_limit()
-    if limit == "auto":
-        return min(available, available * nthreads // system.cpu_count())
-    if isinstance(limit, float) and 0 < limit <= 1:
-        return int(available * limit)
-    return parse_bytes(limit)
