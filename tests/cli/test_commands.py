@@ -33,6 +33,11 @@ from myscheduler.client.api.client import Client
 from myscheduler.deploy.sockets import is_loopback, outward_address
 
 
+def pid_after_half_a_second() -> int:
+    time.sleep(0.5)
+    return os.getpid()
+
+
 class Command:
     """One of our commands, running."""
 
@@ -366,7 +371,7 @@ def test_a_worker_that_is_told_to_end_finishes_and_hands_its_results_over(start:
     with Client(address) as client:
         done = client.submit(os.urandom, 200_000)
         value = done.result(timeout=30)
-        running = client.submit(lambda: [os.getpid(), time.sleep(0.5)][0])
+        running = client.submit(pid_after_half_a_second)
         until(lambda: any(client.processing().values()))
         start("worker", address, "--nthreads", "1", "--name", "staying").until("registered with")
         code, output = leaving.end(signal.SIGTERM)

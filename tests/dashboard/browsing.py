@@ -41,6 +41,15 @@ async def browser(folder: Path, width: int = 1400, height: int = 1000, **options
     from playwright.async_api import async_playwright
 
     alarms: list[str] = []
+
+    def complain_of(message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            alarms.append(f"console: {message.text}")
+
+    def look_where(request: Any) -> None:
+        if not is_ours(request.url):
+            alarms.append(f"request: {request.url}")
+
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             folder / "profile",
@@ -49,11 +58,11 @@ async def browser(folder: Path, width: int = 1400, height: int = 1000, **options
             viewport={"width": width, "height": height},
             **options,
         )
-        page = await context.new_page()
-        page.on("console", lambda m: m.type in {"error", "warning"} and alarms.append(f"console: {m.text}"))
+        page: Any = await context.new_page()
+        page.on("console", complain_of)
         page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
         page.on("dialog", lambda dialog: alarms.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: is_ours(request.url) or alarms.append(f"request: {request.url}"))
+        page.on("request", look_where)
         page.alarms = alarms
         try:
             yield page

@@ -35,7 +35,9 @@ class DemoSource:
         self.model = Model("demo")
         self._random = random.Random(7)
         self._kinds = [(name, mean / speed, spread / speed) for name, mean, spread in names]
-        self._lanes = [[f"{w:016x}", t, time.time() - 40.0] for w in range(workers) for t in range(threads)]
+        self._lanes: list[list[Any]] = [
+            [f"{w:016x}", t, time.time() - 40.0] for w in range(workers) for t in range(threads)
+        ]
         self._workers = workers
         self._threads = threads
         self._total = total

@@ -51,7 +51,10 @@ class Site:
         """An open websocket, or tornado's HTTPError."""
         request = HTTPRequest(f"ws://{self.host}{path}", headers=dict(headers), request_timeout=10)
         connection: WebSocketClientConnection = await websocket_connect(request, subprotocols=subprotocols)
-        self.connections.append((connection, connection.protocol.stream))
+        assert connection.protocol is not None
+        stream = connection.protocol.stream
+        assert stream is not None
+        self.connections.append((connection, stream))
         return connection
 
     async def close(self) -> None:

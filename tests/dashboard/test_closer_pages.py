@@ -102,7 +102,7 @@ async def test_a_workers_page_draws_its_past(tmp_path: Path) -> None:
         lists = [await element.inner_text() for element in await page.locator(".lists .card").all()]
         assert [text.splitlines()[0] for text in lists] == ["At the worker", "Next", "Results"]
         assert "and 70 more" in lists[2]
-        source = site.server.application.source
+        source: Any = site.server.application.source
         await until(lambda: when(asyncio.sleep(0, source.watchers), lambda watchers: watchers == 1))
 
 

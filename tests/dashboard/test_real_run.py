@@ -25,6 +25,7 @@ class Run:
         self.gate = gate
         self.cluster = LocalCluster(n_workers=2, threads_per_worker=2, name="browsed", dashboard_address="127.0.0.1:0")
         self.client = Client(self.cluster)
+        assert self.client.dashboard_link is not None
         self.base, _, self.token = self.client.dashboard_link.partition("/?token=")
 
     def begin(self) -> None:
@@ -67,10 +68,10 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
     await asyncio.to_thread(found.close)
 
 
-async def follow(page: Any, selector: str, title: str) -> None:
+async def follow(page: Any, selector: str, title: object) -> None:
     """Click a link, and wait for the page of that title."""
     await page.click(selector)
-    await until(lambda: when(page.inner_text(".title"), lambda text: text == title))
+    await until(lambda: when(page.inner_text(".title"), lambda text: text == str(title)))
 
 
 async def test_the_pages_show_a_real_run(run: Run, tmp_path: Path) -> None:

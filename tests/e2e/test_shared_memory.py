@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from myscheduler import Client, wait
+from myscheduler.protocol.blob import Blob
+from myscheduler.protocol.shared import PipedBlob
 from myscheduler.transport import pipes
 
 NBYTES = 8 * 1024 * 1024
@@ -67,7 +69,7 @@ def test_many_tasks_with_large_inputs_leave_nothing_open(client: Client) -> None
 
 
 def test_what_cannot_be_opened_is_sent(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(piped: object) -> None:
+    async def fail(piped: PipedBlob) -> Blob:
         raise PermissionError("as in a container")
 
     first, second = sorted(client.nthreads())

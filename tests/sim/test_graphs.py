@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from myscheduler.base.ids import seeded
+from myscheduler.base.keys import Key
 from myscheduler.sim.graphs import MODULUS, SimTask, evaluate, random_graph
 
 
@@ -17,7 +18,7 @@ def test_graphs_are_in_topological_order_and_repeat_with_the_seed() -> None:
 
 
 def test_values_depend_on_the_order_of_inputs_and_failures_spread() -> None:
-    graph = {
+    graph: dict[Key, SimTask] = {
         "a": SimTask(1, (), 0.0),
         "b": SimTask(5, (), 0.0),
         "ab": SimTask(0, ("a", "b"), 0.0),

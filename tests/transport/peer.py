@@ -74,11 +74,11 @@ async def main() -> None:
                 count += len(os.read(descriptor, MIB))
             print("stalled", flush=True)
         elif command == "send":  # fill a pipe, and no more
-            piped = outflows.start(Blob((b"stream", bytes([7]) * (16 * MIB))))
-            assert piped is not None
+            started = outflows.start(Blob((b"stream", bytes([7]) * (16 * MIB))))
+            assert started is not None
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            print(piped.encode().hex(), flush=True)
+            print(started.encode().hex(), flush=True)
         elif command == "share":
             shared = segments.share(("x", 1), Blob((b"stream", bytes([7]) * (16 * MIB))))
             assert shared is not None

@@ -49,7 +49,7 @@ def test_what_one_writes_nobody_else_sees(segments: Segments) -> None:
     shared = segments.share(("k", 1), blob(7))
     assert shared is not None
     mine, others = open_shared(shared), open_shared(shared)
-    mine.buffers[1][:2] = b"\x01\x01"
+    memoryview(mine.buffers[1])[:2] = b"\x01\x01"
     assert bytes(others.buffers[1][:2]) == b"\x07\x07"
     assert bytes(mine.buffers[1][:3]) == b"\x01\x01\x07"
 
