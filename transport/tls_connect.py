@@ -28,6 +28,8 @@ _OTHER_NAME: Final = 62
 _OTHER_PURPOSE: Final = 26
 #: Alerts by which a server tells that it does not take our certificate.
 _REFUSALS: Final = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "DECRYPT_ERROR", "CERTIFICATE_REQUIRED")
+#: What a peer that closes the connection comes to; which of them depends on how far OpenSSL has read.
+_ENDED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 #: Who speaks anything but TLS, or an old one.
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION")
 
@@ -50,7 +52,7 @@ class TlsChannel(Channel):
         """Check the server's certificate and show ours."""
         try:
             await self._until_done(self.sock.do_handshake)
-        except ssl.SSLEOFError:
+        except _ENDED:
             raise NotYetError("it closed the connection during the TLS handshake") from None
 
     async def receive(self, nbytes: int) -> bytes:
@@ -72,7 +74,7 @@ class TlsChannel(Channel):
                 loop.add_reader(self.sock, _set, ready)
             except ssl.SSLWantWriteError:
                 loop.add_writer(self.sock, _set, ready)
-            except ssl.SSLEOFError:
+            except _ENDED:
                 raise
             except ssl.SSLError as error:
                 raise self._meaning(error) from None

@@ -183,18 +183,20 @@ async def test_tls_to_a_plain_tcp_port() -> None:
     await site.close()
 
 
-async def elsewhere(answer: Callable[[asyncio.StreamWriter], None], text: str) -> str:
+async def elsewhere(answer: Callable[[asyncio.StreamWriter], None], text: str, read: int = 1) -> str:
     """What we are told when we dial a server that is none of ours; it must match."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
+        await reader.read(read)
         answer(writer)
         writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    with pytest.raises(ConnectionFailedError, match=text) as caught:
-        await Site("tls").connect(address=f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.2)
-    server.close()
+    try:
+        with pytest.raises(ConnectionFailedError, match=text) as caught:
+            await Site("tls").connect(address=f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.2)
+    finally:
+        server.close()
     await server.wait_closed()
     for _ in range(10):  # the streams of asyncio close some turns later
         await asyncio.sleep(0)
@@ -205,8 +207,9 @@ async def test_a_web_server() -> None:
     assert await elsewhere(lambda writer: writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak TLS")
 
 
-async def test_something_that_hangs_up() -> None:
-    assert await elsewhere(lambda writer: None, "connection (reset by peer|during the TLS handshake)")
+@pytest.mark.parametrize("read", [1, 65536], ids=["with bytes unread", "with all read"])
+async def test_something_that_hangs_up(read: int) -> None:
+    assert await elsewhere(lambda writer: None, "connection (reset by peer|during the TLS handshake)", read)
 
 
 async def test_nobody_there() -> None:
