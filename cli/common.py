@@ -147,24 +147,31 @@ def pid_file(path: str | None) -> Iterator[None]:
             target.unlink()
 
 
-def on_stop_signals(stop: Callable[[str], None]) -> None:
-    """Call ``stop`` with a reason at the first SIGINT or SIGTERM; a later one ends the process as it would others.
+def stop_signal() -> asyncio.Future[str]:
+    """A future that is done at the first SIGINT or SIGTERM from now on; a later one ends the process as it would others.
 
     Later means after a second: terminals and process managers may deliver one wish twice.
+
+    Returns
+    -------
+    Future of str
+        The reason, for people.
     """
     loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[str] = loop.create_future()
     first: list[float] = []
 
     def handle(number: signal.Signals) -> None:
         if not first:
             first.append(loop.time())
-            stop(f"{number.name} received")
+            stopping.set_result(f"{number.name} received")
         elif loop.time() > first[0] + 1.0:
             loop.remove_signal_handler(number)
             os.kill(os.getpid(), number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, handle, number)
+    return stopping
 
 
 def configure_logging(level: str) -> None:

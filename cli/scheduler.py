@@ -45,8 +45,8 @@ from .common import (
     choose_host,
     configure_logging,
     exit_codes,
-    on_stop_signals,
     pid_file,
+    stop_signal,
     version_option,
     warn_of_plaintext,
 )
@@ -233,6 +233,7 @@ def _check_dashboard(host: str, allowed: bool) -> None:
 
 async def serve(options: Options) -> None:
     """Run the scheduler until it is told to stop."""
+    stopping = stop_signal()  # before there is anything that a signal must not leave behind
     with ExitStack() as cleanup:
         sock = cleanup.enter_context(_listen(options.host, options.port))
         contact = options.contact_host or (socket.gethostname() if is_wildcard(options.host) else None)
@@ -257,7 +258,7 @@ async def serve(options: Options) -> None:
             if place is not None:
                 place.start(local, credentials)
             click.echo(greeting(address, place, options.scheduler_file or str(published), options, credentials))
-            await _until_closed(server, local, credentials, options.idle_timeout)
+            await _until_closed(stopping, server, local, credentials, options.idle_timeout)
         finally:
             await preloads.teardown(server)
             await server.close("the scheduler stops")
@@ -379,15 +380,12 @@ def encryption(options: Options, credentials: Credentials) -> list[str]:
 
 
 async def _until_closed(
-    server: SchedulerServer, address: str, credentials: Credentials, idle_timeout: float | None
+    stopping: asyncio.Future[str],
+    server: SchedulerServer,
+    address: str,
+    credentials: Credentials,
+    idle_timeout: float | None,
 ) -> None:
-    stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def stop(reason: str) -> None:
-        if not stopping.done():
-            stopping.set_result(reason)
-
-    on_stop_signals(stop)
     waits: list[asyncio.Future[str]] = [stopping, asyncio.ensure_future(server.finished())]
     if idle_timeout is not None:
         waits.append(asyncio.ensure_future(_idle(address, credentials, idle_timeout)))

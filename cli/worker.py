@@ -28,9 +28,9 @@ from .common import (
     choose_host,
     configure_logging,
     exit_codes,
-    on_stop_signals,
     parse_resources,
     pid_file,
+    stop_signal,
     version_option,
     warn_of_plaintext,
 )
@@ -254,13 +254,7 @@ def describe(sizing: Sizing, scheduler: SchedulerFile) -> str:
 
 async def keep_workers(config: Mapping[str, Any], names: list[str], greeting: str) -> int:
     """Run one process per name until told to stop or all have ended; the exit code."""
-    stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def stop(reason: str) -> None:
-        if not stopping.done():
-            stopping.set_result(reason)
-
-    on_stop_signals(stop)
+    stopping = stop_signal()
     keepers = [_keeper(config, name) for name in names]
     for keeper in keepers:
         keeper.start()

@@ -121,6 +121,13 @@ def test_a_cluster_of_commands_by_address_alone(start: Start, home: Path) -> Non
     assert "Closing: SIGINT received" in output
 
 
+def test_a_scheduler_that_is_told_to_end_while_it_starts_leaves_nothing_behind(start: Start, home: Path) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    scheduler.until("myscheduler [0-9]")  # the first line of several
+    code, output = scheduler.end(signal.SIGTERM)
+    assert (code, list((home / "clusters").iterdir())) == (0, []), output
+
+
 def test_a_worker_finds_the_only_scheduler(start: Start) -> None:
     scheduler = start("scheduler", "--port", "0", "--no-dashboard")
     address = scheduler.until(ADDRESS)[1]

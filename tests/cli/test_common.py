@@ -105,22 +105,15 @@ def test_version_comes_before_everything_else() -> None:
 
 async def test_one_wish_to_stop_may_be_delivered_twice() -> None:
     loop = asyncio.get_running_loop()
-    reasons: list[str] = []
-    stopped = asyncio.Event()
-
-    def stop(reason: str) -> None:
-        reasons.append(reason)
-        stopped.set()
-
-    common.on_stop_signals(stop)
+    stopping = common.stop_signal()
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(10):
-            await stopped.wait()
+            assert await stopping == "SIGTERM received"
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(3):  # turns of the loop: the signal comes as an event of its own
             await asyncio.sleep(0)
-        assert reasons == ["SIGTERM received"]
+        assert stopping.result() == "SIGTERM received"
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
