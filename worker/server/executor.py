@@ -249,8 +249,8 @@ class Executor:
     def secede(self, run: Run, slot: Slot) -> None:
         """Let another thread take the slot of this one."""
         index, slot.index, slot.left = slot.index, self._lanes.take(), True
+        self.moved(run.key, run.attempt, left=True)  # told before anything the other one does
         self._start_thread(index)
-        self.moved(run.key, run.attempt, left=True)
 
     def rejoin(self, run: Run, slot: Slot) -> None:
         """Wait until a thread of the pool gives up its slot."""
