@@ -88,6 +88,19 @@ async def test_empty_pages_say_what_to_do(tmp_path: Path) -> None:
         assert "myworker" in await page.inner_text("#workers-empty")
 
 
+async def test_a_page_that_is_opened_late_says_why_it_shows_no_runs(tmp_path: Path) -> None:
+    source = DemoSource()
+    source.step()
+    overview = source._overview(0.0)
+    source = DemoSource()
+    source.model.set_connection("connected")
+    source.model.set_overview(0.0, overview)
+    async with serving(source) as site, browser(tmp_path) as page:
+        await open_page(page, site)
+        await until(lambda: when(page.inner_text("#stream-empty"), lambda text: "Runs are recorded while" in text))
+        assert "client.map(" not in await page.inner_text("#stream-empty")
+
+
 async def test_no_name_becomes_markup(tmp_path: Path) -> None:
     source = DemoSource(workers=2, names=((HOSTILE, 0.2, 0.01), ("plain", 0.2, 0.01)))
     source.model.name = HOSTILE

@@ -119,6 +119,20 @@
       cell("Network", "num network pair", make("span"), make("span")));
   }
 
+  /** Where nothing is drawn: what to do, or why what was done is not there. */
+  function showStreamIsEmpty() {
+    find("stream-empty").hidden = view.stream.finished > 0;
+    const missed = view.progress.length > 0;
+    Dom.text(find("stream-empty").querySelector("strong"), missed ? "Nothing has ended since somebody looks" : "No tasks yet");
+    Dom.text(
+      find("stream-empty").querySelector("span"),
+      missed
+        ? "Runs are recorded while a page is open. What ran before is counted in Progress."
+        : "Run some from Python, and they appear here as they finish:",
+    );
+    find("stream-empty").querySelector("code").hidden = missed;
+  }
+
   function updateWorker(element, row) {
     const get = (selector) => element.querySelector(selector);
     const limit = row.memory_limit_bytes;
@@ -211,7 +225,7 @@
     showConnection();
     showProgress();
     showWorkers();
-    find("stream-empty").hidden = view.stream.finished > 0;
+    showStreamIsEmpty();
     note("stream-note", view.stream.hidden, "finished tasks that are not drawn: too many threads, or clocks that are wrong");
     Plots.follow(view);
     Plots.acknowledge();
