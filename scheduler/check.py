@@ -82,6 +82,7 @@ def _check_task(core: Core, ts: TaskState) -> None:
 
 
 def _check_worker(core: Core, ws: WorkerState) -> None:
+    assert ws.unresponsive == (ws in core.unresponsive), ws.name
     for ts in [*ws.assigned, *ws.long_running]:
         assert ts.status is ASSIGNED
         assert ts.worker is ws
@@ -91,7 +92,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
     assert ws.abandoned_slots == sum(abandoned.slot for abandoned in ws.abandoned.values())
     expected = sum(ts.estimate for ts in ws.assigned) + sum(a.estimate for a in ws.abandoned.values() if a.slot)
     assert abs(ws.occupancy - expected) < 1e-6, ws.name
-    if ws.sent < ws.nthreads and not ws.retiring:
+    if ws.sent < ws.nthreads and ws.accepting:
         assert ws in core.roomy, ws.name
     for name, amount in ws.resources.items():
         used = sum(

@@ -48,6 +48,7 @@ class Core(Tables):
         self.address = address
         self.dashboard: str | None = None
         self.now = 0.0
+        self.attended = 0.0  # seconds in which the scheduler was able to read, see liveness
         self.last_attempt = 0
         self.last_ticket = 0
         self.next_order = 0  # where the ranks of the next request begin
@@ -55,6 +56,7 @@ class Core(Tables):
         self.requirements: dict[tuple[object, ...], Requirement] = {}  # by what they ask for, to be shared
         self.special: dict[Requirement, None] = {}  # requirements, other than the common one, with queued tasks
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
+        self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes

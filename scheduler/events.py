@@ -35,7 +35,14 @@ class Received:
     messages: tuple[Message, ...]
 
 
-Event: TypeAlias = PeerJoined | PeerLeft | Received
+@dataclass(slots=True)
+class Heard:
+    """Bytes of these peers have arrived since the last time, whether or not they are whole messages yet."""
+
+    peers: tuple[str, ...]
+
+
+Event: TypeAlias = PeerJoined | PeerLeft | Received | Heard
 
 
 @dataclass(slots=True)

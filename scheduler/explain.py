@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..base.keys import Key
+from .liveness import LOST_AFTER_S
 from .state import ASSIGNED, ERRED, MEMORY, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def explain(core: Core, key: Key) -> str:
     if ts.status is QUEUED:
         return _explain_queued(core, ts)
     if ts.status is ASSIGNED and ts.worker is not None:
-        return f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
+        sent = f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
+        return sent + _silence(core, ts.worker)
     if ts.status is MEMORY:
         return f"{key!r} is done: {ts.nbytes} bytes of {ts.type_name}, held by {_names(ts.holders)}."
     if ts.status is ERRED and ts.failure is not None:
@@ -72,5 +74,20 @@ def _explain_queued(core: Core, ts: TaskState) -> str:
         1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket)
     )
     where = f"in the queue of worker {ts.worker.name}" if ts.worker is not None else "in the common queue"
-    busy = "" if any(requirement.fits_now(ws) for ws in admitted) else " The resources it needs are all in use."
-    return f"{ts.key!r} is ready to run; {ahead} tasks are before it {where}.{busy}"
+    note = "" if any(requirement.fits_now(ws) for ws in admitted) else " The resources it needs are all in use."
+    if ts.worker is not None:
+        note = _silence(core, ts.worker)
+    elif all(ws.unresponsive for ws in admitted):
+        note = " No worker that may run it answers at the moment."
+    return f"{ts.key!r} is ready to run; {ahead} tasks are before it {where}.{note}"
+
+
+def _silence(core: Core, ws: WorkerState) -> str:
+    """What there is to add about a worker that does not answer."""
+    if not ws.unresponsive:
+        return ""
+    silent = core.attended - ws.last_seen
+    return (
+        f" Nothing has been heard from that worker for {silent:.0f} s. If it stays silent, it is given up in "
+        f"{max(LOST_AFTER_S - silent, 0):.0f} s, and the task goes elsewhere."
+    )

@@ -41,9 +41,9 @@ from ..protocol.messages import (
     Message,
     in_slices,
 )
-from . import outcomes, submission
+from . import liveness, outcomes, submission
 from .core import Core
-from .events import Disconnect, Event, Instruction, PeerJoined, PeerLeft, Received, Send
+from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
 from .membership import Membership
 from .placement import SILENCE_S, may_recall, place, recall
 from .queries import on_call
@@ -53,8 +53,6 @@ from .state import ClientState, ObserverState, Peer, WorkerState
 #: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
 #: ones are sent.
 _ROW_ORDER: Final = (GATHER, RECALL, FREE, UNDEFINE, ACQUIRE, COMPUTE, IN_MEMORY, FAILED, CANCELLED, LOST, EVENTS)
-#: Seconds between two looks for silent workers.
-_WATCH_S: Final = 1.0
 
 
 class SchedulerMachine:
@@ -113,7 +111,7 @@ class SchedulerMachine:
         self._busy = True
         try:
             core = self.core
-            core.now = now
+            liveness.attend(core, now)
             for event in events:
                 if type(event) is Received:
                     self._receive(event)
@@ -121,6 +119,8 @@ class SchedulerMachine:
                     self.instructions += self.membership.join(event.peer, event.role, event.info)
                 elif type(event) is PeerLeft:
                     self._leave(event.peer, event.reason, event.planned)
+                elif type(event) is Heard:
+                    self._hear(event.peers)
             self._watch()
             self._conclude()
             return self._collect()
@@ -139,6 +139,15 @@ class SchedulerMachine:
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
+    def _hear(self, peers: tuple[str, ...]) -> None:
+        core = self.core
+        for incarnation in peers:
+            ws = core.workers.get(incarnation)
+            if ws is not None:
+                ws.last_seen = core.attended
+                if ws.unresponsive:
+                    liveness.resume(core, ws)
+
     def _receive(self, event: Received) -> None:
         core = self.core
         incarnation = event.peer
@@ -146,6 +155,8 @@ class SchedulerMachine:
         table: Mapping[int, Callable[[Core, Any, Message], None]]
         if (peer := core.workers.get(incarnation)) is not None:
             table = _FROM_WORKER
+            if peer.unresponsive:
+                liveness.resume(core, peer)
         elif (peer := core.clients.get(incarnation)) is not None:
             table = _FROM_CLIENT
         elif (peer := core.observers.get(incarnation)) is not None:
@@ -153,7 +164,7 @@ class SchedulerMachine:
         else:
             core.stale += 1
             return
-        peer.last_seen = core.now
+        peer.last_seen = core.attended
         try:
             for message in event.messages:
                 handler = table.get(message[0])
@@ -193,9 +204,10 @@ class SchedulerMachine:
         core = self.core
         if core.now < self._watch_at:
             return
-        self._watch_at = core.now + _WATCH_S
-        for ws in self.membership.silent_workers():
-            reason = f"nothing heard from worker {ws.name} for {core.now - ws.last_seen:.0f} s"
+        self._watch_at = core.now + liveness.WATCH_S
+        for ws in liveness.watch(core):
+            reason = f"nothing heard from worker {ws.name} for {core.attended - ws.last_seen:.0f} s"
+            liveness.withdraw_readers(core, ws)
             self.instructions.append(Disconnect(ws.incarnation, reason))
             self._leave(ws.incarnation, reason, planned=False)
 

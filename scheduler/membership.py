@@ -9,16 +9,13 @@ from ..base.errors import KilledWorkerError
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
 from .core import Core
 from .events import Disconnect, Instruction
+from .liveness import HEARTBEAT_S, may_be_running
 from .placement import unbind
 from .state import ASSIGNED, ClientState, ObserverState, Peer, TaskState, WorkerState
 from .submission import leave_client
 
 #: Workers that may die while running a task before it is not tried again.
 KILLS_MAX: Final = 3
-#: Seconds without a byte from a worker after which it is given up. (Its death is noticed at once, by its connection.)
-LOST_AFTER_S: Final = 30.0
-#: Seconds between two heartbeats of a worker.
-HEARTBEAT_S: Final = 0.5
 
 
 class Membership:
@@ -48,15 +45,15 @@ class Membership:
         try:
             refusal = self._refusal(role, info)
             if refusal is None and role is Role.WORKER:
-                ws = WorkerState(incarnation, core.now, dict(info))
+                ws = WorkerState(incarnation, core.now, core.attended, dict(info))
                 peer = core.workers[incarnation] = ws
                 core.roomy[ws] = None
             elif role is Role.CLIENT:
-                peer = core.clients[incarnation] = ClientState(incarnation, core.now, str(info.get("name", "")))
+                peer = core.clients[incarnation] = ClientState(incarnation, core.attended, str(info.get("name", "")))
             elif role is Role.OBSERVER:
-                peer = core.observers[incarnation] = ObserverState(incarnation, core.now)
+                peer = core.observers[incarnation] = ObserverState(incarnation, core.attended)
             else:
-                peer = Peer(incarnation, core.now)
+                peer = Peer(incarnation, core.attended)
         except (KeyError, TypeError, ValueError) as error:
             return [Disconnect(incarnation, f"HELLO lacks or garbles {error}")]
         if refusal is not None:
@@ -101,11 +98,10 @@ class Membership:
     def _leave_worker(self, ws: WorkerState, reason: str, planned: bool) -> None:
         core = self.core
         ws.retiring = True  # nothing may be queued for it while its own are shared out
+        core.unresponsive.pop(ws, None)
         unbind(core, ws)
-        suspects = sorted(ws.assigned, key=lambda ts: ts.rank)[: ws.nthreads]  # those that may have been running
-        suspects += ws.long_running
         if not planned:
-            for ts in suspects:
+            for ts in may_be_running(ws):
                 ts.kills += 1
         lost = list(ws.stored)
         for ts in lost:
@@ -129,10 +125,6 @@ class Membership:
             f"{ws.name} ({ws.address}): {reason}. If it ran out of memory, give workers more or split the task."
         )
         self.core.fail(ts, self.core.own_failure(ts.key, KilledWorkerError, text))
-
-    def silent_workers(self) -> list[WorkerState]:
-        """Workers that have not been heard of for too long."""
-        return [ws for ws in self.core.workers.values() if self.core.now - ws.last_seen > LOST_AFTER_S]
 
     # ---- waiting for workers ----------------------------------------------------------------------------------------
 
@@ -176,7 +168,7 @@ class Membership:
             if ws.incarnation not in core.workers or ws.incarnation in self.stopping:
                 continue
             unique = [ts for ts in ws.stored if all(holder.retiring for holder in ts.holders)]
-            others = [other for other in core.workers.values() if not other.retiring]
+            others = [other for other in core.workers.values() if other.accepting]
             if unique and others:
                 self._copy(ws, unique, others)
             elif not ws.assigned and not ws.long_running:

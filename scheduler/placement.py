@@ -44,10 +44,12 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
     deps = ts.deps
     if len(deps) == 1:  # the usual case
         holders = deps[0].holders
-        if len(holders) == 1 and requirement is core.common and not holders[0].retiring:
+        if len(holders) == 1 and requirement is core.common and holders[0].accepting:
             ws = holders[0]
             if not ws.memory_limit or deps[0].nbytes <= ws.memory_limit:
                 return ws
+    if core.unresponsive and (ws_to_wait_for := _sole_holder(ts)) is not None:
+        return ws_to_wait_for
     total = sum(dep.nbytes for dep in deps)
     candidates = _candidates(core, ts)
     if not candidates:
@@ -58,8 +60,18 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
         fitting = [ws for ws in admitted if not ws.memory_limit or total <= ws.memory_limit]
         if not fitting:
             _fail_for_memory(core, ts, total)
-        return min((ws for ws in fitting if not ws.retiring), key=lambda ws: backlog(ws, core.now), default=None)
+        return min((ws for ws in fitting if ws.accepting), key=lambda ws: backlog(ws, core.now), default=None)
     return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + backlog(ws, core.now))
+
+
+def _sole_holder(ts: TaskState) -> WorkerState | None:
+    """A worker that does not answer and without which an input cannot be had: the task waits with it, until either is lost."""
+    for dep in ts.deps:
+        if dep.holders and all(ws.unresponsive for ws in dep.holders):
+            for ws in dep.holders:
+                if not ws.retiring and ts.requirement.admits(ws):
+                    return ws
+    return None
 
 
 def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
@@ -79,7 +91,7 @@ def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
             preferred = {ws: 0.0 for ws in core.workers.values() if requirement.prefers(ws)}
         if preferred or not requirement.loose:
             held = preferred
-    return {ws: bytes_ for ws, bytes_ in held.items() if not ws.retiring}
+    return {ws: bytes_ for ws, bytes_ in held.items() if ws.accepting}
 
 
 def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
@@ -112,7 +124,7 @@ def place(core: Core) -> None:
     while progress and queued[QUEUED]:  # one task per free thread and round, so that few tasks spread over many workers
         progress = False
         for ws in list(roomy):
-            if ws.sent < ws.nthreads and not ws.retiring:
+            if ws.sent < ws.nthreads and ws.accepting:
                 ts = _take(core, ws) or _help(core, ws)
                 if ts is not None:
                     _assign(core, ws, ts)
@@ -127,9 +139,9 @@ def place(core: Core) -> None:
         return
     for ws in list(roomy):
         if ws.sent < ws.nthreads:
-            if not ws.retiring:
+            if ws.accepting:
                 continue  # idle: it stays in the table, and whatever is queued next finds it there
-        elif not ws.retiring:
+        elif ws.accepting:
             _send_ahead(core, ws)
         del roomy[ws]
 
@@ -203,7 +215,7 @@ def _help(core: Core, ws: WorkerState) -> TaskState | None:
     victim = None
     longest = 0.0
     for other in core.workers.values():
-        if other.local.length and other is not ws:
+        if other.local.length and other is not ws and not other.unresponsive:
             seconds = backlog(other, core.now)
             if seconds > longest:
                 longest, victim = seconds, other
@@ -251,7 +263,7 @@ def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
 
 def recall(core: Core) -> None:
     """When a worker idles while another sits on tasks it cannot have started: ask for those back."""
-    idle = [ws for ws in core.roomy if ws.sent < ws.nthreads and not ws.retiring]
+    idle = [ws for ws in core.roomy if ws.sent < ws.nthreads and ws.accepting]
     if not idle:
         return
     room = sum(ws.nthreads - ws.sent for ws in idle)
@@ -272,7 +284,7 @@ def may_recall(core: Core) -> bool:
     """Whether ``recall`` could find something to do, now or soon."""
     for ws in core.workers.values():
         if ws.sent > ws.nthreads + len(ws.recalled):
-            return any(other.sent < other.nthreads and not other.retiring for other in core.roomy)
+            return any(other.sent < other.nthreads and other.accepting for other in core.roomy)
     return False
 
 

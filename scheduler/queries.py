@@ -59,13 +59,13 @@ def _worker_map(machine: SchedulerMachine, ws: WorkerState) -> dict[str, Any]:
         "nthreads": ws.nthreads,
         "memory_limit": ws.memory_limit,
         "resources": ws.resources,
-        "status": "retiring" if ws.retiring else "running",
+        "status": ws.standing,
         "metrics": ws.metrics,
         "tasks": ws.sent + len(ws.long_running),
         "queued": ws.local.length,
         "stored": len(ws.stored),
         "nbytes": ws.nbytes,
-        "last_seen_s": machine.core.now - ws.last_seen,
+        "last_seen_s": machine.core.attended - ws.last_seen,
     }
 
 
@@ -202,7 +202,7 @@ def place(
     core = machine.core
     if not isinstance(peer, ClientState) or not 0 <= count <= ROWS_PER_MESSAGE_MAX:
         raise ValueError(f"between 0 and {ROWS_PER_MESSAGE_MAX} items at a time")
-    workers = [ws for ws in _chosen(machine, names) if not ws.retiring]
+    workers = [ws for ws in _chosen(machine, names) if ws.accepting]
     if not workers:
         wanted = f"none of the workers {', '.join(names)}" if names else "no worker"
         core.message(peer, (REPLY, request, False, ("no-workers", f"{wanted} is connected")))

@@ -186,9 +186,9 @@ class Peer:
 
     __slots__ = ("incarnation", "last_seen", "messages", "rows")
 
-    def __init__(self, incarnation: str, now: float) -> None:
+    def __init__(self, incarnation: str, attended: float) -> None:
         self.incarnation = incarnation
-        self.last_seen = now
+        self.last_seen = attended  # by the clock of Core.attended
         self.rows: dict[int, list[Any]] = {}
         self.messages: list[tuple[Any, ...]] = []
 
@@ -232,10 +232,11 @@ class WorkerState(Peer):
         "resources",
         "retiring",
         "stored",
+        "unresponsive",
     )
 
-    def __init__(self, incarnation: str, now: float, info: dict[str, Any]) -> None:
-        super().__init__(incarnation, now)
+    def __init__(self, incarnation: str, now: float, attended: float, info: dict[str, Any]) -> None:
+        super().__init__(incarnation, attended)
         self.info = info
         self.name: str = info["name"]
         self.address: str = info["address"]
@@ -246,6 +247,7 @@ class WorkerState(Peer):
         self.free_resources = dict(self.resources)
         self.metrics: dict[str, Any] = {}
         self.retiring = False
+        self.unresponsive = False
         self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots
         self.abandoned: dict[int, Abandoned] = {}  # attempts given up, not answered yet
@@ -264,6 +266,16 @@ class WorkerState(Peer):
     def subtract(self, estimate: float) -> None:
         """Take a run out of the occupancy; exactly zero when nothing is left."""
         self.occupancy = self.occupancy - estimate if self.assigned or self.abandoned_slots else 0.0
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it may be given work or data."""
+        return not (self.retiring or self.unresponsive)
+
+    @property
+    def standing(self) -> str:
+        """In a word, for people."""
+        return "unresponsive" if self.unresponsive else "retiring" if self.retiring else "running"
 
     @property
     def sent(self) -> int:
@@ -287,8 +299,8 @@ class ClientState(Peer):
 
     __slots__ = ("arriving", "functions", "name", "only", "placing", "wants")
 
-    def __init__(self, incarnation: str, now: float, name: str) -> None:
-        super().__init__(incarnation, now)
+    def __init__(self, incarnation: str, attended: float, name: str) -> None:
+        super().__init__(incarnation, attended)
         self.name = name
         self.wants: dict[TaskState, None] = {}
         self.functions: dict[bytes, None] = {}
@@ -304,8 +316,8 @@ class ObserverState(Peer):
 
     __slots__ = ("streaming",)
 
-    def __init__(self, incarnation: str, now: float) -> None:
-        super().__init__(incarnation, now)
+    def __init__(self, incarnation: str, attended: float) -> None:
+        super().__init__(incarnation, attended)
         self.streaming = False
 
 

@@ -16,7 +16,7 @@ from ...base.ids import Epoch, IdSource
 from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
-from ..events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Shutdown
+from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown
 from ..machine import SchedulerMachine
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class SchedulerServer:
         self._inbox: list[Event] = []
         self._turn_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0  # when arrivals were noted last
         self.machine: SchedulerMachine
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -198,8 +199,16 @@ class SchedulerServer:
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._note_arrivals()
         if not self._turn_due:
             self._turn()
+
+    def _note_arrivals(self) -> None:
+        """A worker that is half way through a large message is not silent."""
+        since, self._looked = self._looked, self._loop.time()
+        heard = [p for p, link in self._links.items() if link.role is Role.WORKER and link.last_read >= since]
+        if heard:
+            self._inbox.append(Heard(tuple(heard)))
 
     # ---- links ------------------------------------------------------------------------------------------------------
 

@@ -87,18 +87,6 @@ def test_a_peer_that_breaks_the_protocol_is_dropped_and_the_rest_goes_on() -> No
     assert cluster.outcomes() == {"y": "memory"}
 
 
-def test_a_silent_worker_is_given_up_and_its_tasks_run_elsewhere() -> None:
-    cluster = Cluster(workers=2)
-    cluster.submit({"x": ()})
-    [silent] = [ws for ws in ("w0", "w1") if cluster.runs(ws)]
-    other = "w1" if silent == "w0" else "w0"
-    for _ in range(40):
-        cluster.now += 1.0
-        cluster.say(other, (m.HEARTBEAT, {}))
-    assert "nothing heard from worker" in cluster.disconnected[silent]
-    assert list(cluster.runs(other)) == ["x"]
-
-
 def test_shutdown_stops_workers_then_the_scheduler() -> None:
     cluster = Cluster(workers=1)
     instructions = cluster.machine.handle(0.0, [Received("c", ((m.CALL, 1, "shutdown", ()),))])

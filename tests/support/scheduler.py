@@ -32,9 +32,11 @@ class Cluster:
 
     def step(self, *events: Event) -> None:
         """One turn of the machine."""
-        for message in [x for event in events if isinstance(event, Received) for x in event.messages]:
-            role = {"w": m.Role.WORKER, "c": m.Role.CLIENT, "o": m.Role.OBSERVER}[events[0].peer[0]]
-            m.validate(message, role)
+        for event in events:
+            if isinstance(event, Received):
+                role = {"w": m.Role.WORKER, "c": m.Role.CLIENT, "o": m.Role.OBSERVER}[event.peer[0]]
+                for message in event.messages:
+                    m.validate(message, role)
         for instruction in self.machine.handle(self.now, list(events)):
             if isinstance(instruction, Send):
                 for message in instruction.messages:
