@@ -292,9 +292,9 @@ def _keeper(config: Mapping[str, Any], name: str) -> Keeper:
     own = {**config, "options": {**config["options"], "name": name}}
 
     def spawn() -> ChildProcess:
-        return ChildProcess(WORKER_MODULE, own, name=name, environment=WORKER_ENVIRONMENT)
+        return ChildProcess(WORKER_MODULE, own, name=name, echo=True, environment=WORKER_ENVIRONMENT)
 
-    return Keeper(f"worker {name}", spawn)
+    return Keeper(f"worker {name}", spawn, memory_limit=own["options"]["memory_limit"])
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from typing import Final
 
+from ..worker.server.metrics import used_bytes
 from .exits import CLOSED, PERMANENT
-from .process import GRACE_S, ChildProcess, describe_exit
+from .memory import ADVICE, SAMPLE_S, MemoryWatch
+from .obituary import Obituary, last_lines
+from .process import GRACE_S, ChildProcess
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,10 @@ class Keeper:
     on_ended : callable, optional
         Called with this keeper and a reason, once, when no process will run here any more though nobody called
         ``stop``: it closed as asked by the scheduler, or was given up.
+    on_death : callable, optional
+        Called with what is known about it whenever the process has ended though nobody wanted it to.
+    memory_limit : int, optional
+        Bytes; a process that uses nearly all of them is killed and replaced. 0 for no limit; None: do not look.
 
     Notes
     -----
@@ -41,7 +49,13 @@ class Keeper:
     """
 
     def __init__(
-        self, name: str, spawn: Callable[[], ChildProcess], on_ended: Callable[[Keeper, str], None] | None = None
+        self,
+        name: str,
+        spawn: Callable[[], ChildProcess],
+        on_ended: Callable[[Keeper, str], None] | None = None,
+        *,
+        on_death: Callable[[Obituary], None] | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -49,6 +63,8 @@ class Keeper:
         self.failure: str | None = None
         self._spawn = spawn
         self._on_ended = on_ended
+        self._on_death = on_death
+        self._memory_limit = memory_limit
         self._process: ChildProcess | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -89,33 +105,51 @@ class Keeper:
         return self.returncode
 
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
         failures = 0
         while True:
             process = self._process
             assert process is not None
-            started = loop.time()
-            code = await process.wait()
-            lasted = loop.time() - started
+            obituary = await self._attend(process)
+            code = obituary.code
             if code == CLOSED:
                 self._end("closed")
                 return
-            failures = 1 if lasted > STABLE_S else failures + 1
+            if self._on_death is not None:
+                self._on_death(obituary)
+            failures = 1 if obituary.lasted_s > STABLE_S else failures + 1
             if code in PERMANENT:
-                self._give_up(process, f"{PERMANENT[code]} ({describe_exit(code)})")
+                self._give_up(process, f"{PERMANENT[code]} ({obituary.brief})")
                 return
             if failures >= (FAILURES_MAX if self.ready else FAILURES_MAX_STARTING):
-                self._give_up(process, f"{describe_exit(code)}, {failures} times in a row")
+                self._give_up(process, f"{obituary.brief}, {failures} times in a row")
                 return
             pause = 0.0 if failures == 1 else min(PAUSE_S * 2 ** (failures - 2), PAUSE_MAX_S)
             when = f"in {pause:g} s" if pause else "now"
+            helps = f". What helps: {ADVICE}" if obituary.outgrew else ""
             logger.warning(
-                "%s (pid %d) %s after %.1f s; another one starts %s%s",
-                *(self.name, process.pid, describe_exit(code), lasted, when, _said(process)),
+                "%s (pid %d) %s; another one starts %s%s%s",
+                *(self.name, process.pid, obituary.how, when, helps, _said(process)),
             )
             await asyncio.sleep(pause)
             self.restarts += 1
             self._process = self._spawn()
+
+    async def _attend(self, process: ChildProcess) -> Obituary:
+        """Look after one process until it has ended."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        memory = MemoryWatch(self.name, self._memory_limit or 0)
+        sampling = None if self._memory_limit is None else loop.create_task(_sample(process, memory))
+        try:
+            code = await process.wait()
+        finally:
+            if sampling is not None:
+                sampling.cancel()
+                await asyncio.wait([sampling])
+        lasted = loop.time() - started
+        words = last_lines(await process.last_output())
+        outgrew = memory.exceeded and code == -signal.SIGKILL
+        return Obituary(process.pid, code, lasted, memory.last, memory.limit, outgrew, words)
 
     def _give_up(self, process: ChildProcess, reason: str) -> None:
         self.failure = f"{self.name} {reason}"
@@ -130,7 +164,17 @@ class Keeper:
         return f"<Keeper of {self.name}: {self._process!r}, restarted {self.restarts} times>"
 
 
+async def _sample(process: ChildProcess, memory: MemoryWatch) -> None:
+    """Look at the memory of a process again and again; kill it if it is too much."""
+    while True:
+        nbytes = used_bytes(process.pid)
+        if nbytes is not None and memory.exceeded_by(nbytes):
+            process.kill()
+            return
+        await asyncio.sleep(SAMPLE_S)
+
+
 def _said(process: ChildProcess) -> str:
     """The end of what the process wrote, if that was captured: it usually says why it ended."""
-    lines = process.output.strip().splitlines()[-10:]
+    lines = last_lines(process.output) if process.captures else ()
     return "".join(f"\n    {line}" for line in lines)

@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..base.errors import UsageError
+from .echo import Echo
 
 #: Seconds a child may take to close after SIGTERM, before it is killed.
 GRACE_S: Final = 5.0
@@ -108,6 +109,8 @@ class ChildProcess:
         Sockets to inherit; the number of each is added to the configuration under its name.
     capture : bool
         Keep the last of what the child writes for ``output`` instead of letting it write to our own stdout and stderr.
+    echo : bool
+        Keep the last of what the child writes to stderr for ``output``, and pass it on to ours.
     niceness : int
         How much the child yields to others, 0 to 19.
     environment : mapping of str to str
@@ -127,12 +130,16 @@ class ChildProcess:
         name: str,
         sockets: Mapping[str, socket.socket] | None = None,
         capture: bool = False,
+        echo: bool = False,
         niceness: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._output: deque[bytes] = deque()
         self._output_fd = -1
+        #: whether what the child writes is kept for ``output`` and shown nowhere else
+        self.captures = capture
+        self._echo = Echo(name) if echo else None
         inherited = {key: sock.fileno() for key, sock in (sockets or {}).items()}
         lifeline_read, self._lifeline = os.pipe()
         _lifelines.add(self._lifeline)
@@ -145,17 +152,21 @@ class ChildProcess:
                 pass_fds=(config_fd, lifeline_read, *inherited.values()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if capture else None,
-                stderr=subprocess.STDOUT if capture else None,
+                stderr=subprocess.STDOUT if capture else None if self._echo is None else self._echo.child_end,
                 env={**(environment or {}), **os.environ},
                 process_group=0,
             )
         except BaseException:
             self._drop_lifeline()
+            if self._echo is not None:
+                self._echo.abandon()
             raise
         finally:
             os.close(lifeline_read)
             if config_fd >= 0:
                 os.close(config_fd)
+        if self._echo is not None:
+            self._echo.start()
         self.pid = self._popen.pid
         if niceness:
             with suppress(OSError):  # gone already, or not permitted: then it runs as it is
@@ -170,7 +181,9 @@ class ChildProcess:
 
     @property
     def output(self) -> str:
-        """The last of what a child with ``capture`` wrote."""
+        """The last of what a child with ``capture`` or ``echo`` wrote."""
+        if self._echo is not None:
+            return self._echo.text
         return b"".join(self._output).decode("utf-8", "replace")
 
     async def wait(self) -> int:
@@ -179,6 +192,12 @@ class ChildProcess:
             await _ended(self.pid)
         self._release()
         return code
+
+    async def last_output(self) -> str:
+        """``output`` of a child that has ended, once all of it has arrived."""
+        if self._echo is not None:
+            await self._echo.finish()
+        return self.output
 
     def terminate(self) -> None:
         """Ask the child to close (SIGTERM)."""

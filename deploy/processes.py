@@ -137,9 +137,9 @@ class ProcessBackend:
         }
 
         def spawn() -> ChildProcess:
-            return ChildProcess(WORKER_MODULE, config, name=f"worker {name}", environment=WORKER_ENVIRONMENT)
+            return ChildProcess(WORKER_MODULE, config, name=f"worker {name}", echo=True, environment=WORKER_ENVIRONMENT)
 
-        keeper = Keeper(f"worker {name}", spawn, self._worker_ended)
+        keeper = Keeper(f"worker {name}", spawn, self._worker_ended, memory_limit=spec.sizing.memory_limit)
         keeper.ready = self._ready
         self._keepers[name] = keeper
         keeper.start()

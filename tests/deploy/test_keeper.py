@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
 from myscheduler.deploy import keeper as keeper_module
 from myscheduler.deploy.exits import CLOSED, REFUSED, UNREACHABLE
 from myscheduler.deploy.keeper import FAILURES_MAX, FAILURES_MAX_STARTING, Keeper
+from myscheduler.deploy.obituary import Obituary
 
 
 class FakeProcess:
     """A process that ends when the test says so."""
 
     output = ""
+    captures = True
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -31,6 +34,12 @@ class FakeProcess:
         assert self.returncode is not None
         return self.returncode
 
+    async def last_output(self) -> str:
+        return self.output
+
+    def kill(self) -> None:
+        self.end(-9)
+
     async def stop(self, grace: float, patience: float) -> int:
         if self.returncode is None:
             self.end(-15)
@@ -43,8 +52,16 @@ class Place:
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
         self.ended: list[str] = []
+        self.deaths: list[Obituary] = []
         self.started = asyncio.Event()
-        self.keeper = Keeper("worker 3", self.spawn, lambda keeper, reason: self.ended.append(reason))  # type: ignore[arg-type, return-value]
+        self.keeper = self.keep()
+
+    def keep(self, **options: Any) -> Keeper:
+        def on_ended(keeper: Keeper, reason: str) -> None:
+            self.ended.append(reason)
+
+        self.keeper = Keeper("worker 3", self.spawn, on_ended, on_death=self.deaths.append, **options)  # type: ignore[arg-type]
+        return self.keeper
 
     def spawn(self) -> FakeProcess:
         self.processes.append(FakeProcess(len(self.processes) + 1))
@@ -132,7 +149,7 @@ async def test_lets_go_what_closed_as_asked(place: Place, caplog: pytest.LogCapt
     place.keeper.start()
     place.processes[0].end(CLOSED)
     await place.keeper.wait()
-    assert place.ended == ["closed"]
+    assert (place.ended, place.deaths) == (["closed"], [])
     assert place.keeper.failure is None
     assert caplog.records == []
 
@@ -142,3 +159,45 @@ async def test_stop_ends_the_process_and_the_watch(place: Place) -> None:
     await place.keeper.stop()
     assert place.processes[0].returncode == -15
     assert (place.ended, len(place.processes), place.keeper.pid) == ([], 1, None)
+
+
+async def test_tells_how_each_process_ended(place: Place) -> None:
+    place.keeper.start()
+    place.processes[0].output = "Fatal error\n"
+    await place.fail(-11)
+    await place.fail(7)
+    await place.keeper.stop()
+    assert [(death.pid, death.code, death.cause, death.last_words) for death in place.deaths] == [
+        (1, -11, "crash", ("Fatal error",)),
+        (2, 7, "exit", ()),
+    ]
+
+
+async def test_kills_and_replaces_what_outgrows_its_memory(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "SAMPLE_S", 0.001)
+    samples: dict[int, list[int | None]] = {1: [100, 850, 960], 2: [100, None, 900]}
+    monkeypatch.setattr(keeper_module, "used_bytes", lambda pid: samples[pid].pop(0) if samples[pid] else 100)
+    place.keep(memory_limit=1000).start()
+    place.started.clear()
+    async with asyncio.timeout(5):
+        await place.started.wait()
+        while samples[2]:  # the second one is looked at as well, and left alone
+            await asyncio.sleep(0)
+    assert (place.processes[0].returncode, place.processes[1].returncode) == (-9, None)
+    await place.keeper.stop()
+    (death,) = place.deaths
+    assert (death.cause, death.memory, death.memory_limit) == ("memory", 960, 1000)
+    message = next(text for text in caplog.messages if "another one starts" in text)
+    assert "was killed by its keeper for using too much memory after 0.0 s; it used 960 B, over 95%" in message
+    assert "of its memory limit of 1000 B; another one starts now. What helps: give workers more memory" in message
+    assert "myworker --memory-limit" in message
+
+
+async def test_does_not_look_at_what_has_no_limit_to_keep(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(keeper_module, "used_bytes")
+    place.keeper.start()
+    await place.fail(1)
+    await place.keeper.stop()
+    assert place.deaths[0].memory == 0

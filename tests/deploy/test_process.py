@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,15 @@ async def test_captured_output_keeps_the_end(spawn: Spawn) -> None:
     assert repr(child) == f"<ChildProcess child: pid {child.pid}, exited with code 7>"
 
 
+async def test_what_an_echoing_child_says_is_passed_on_and_kept(
+    spawn: Spawn, capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = spawn("print('to stdout', flush=True)\nos.write(2, b'from C\\n')\nsys.exit('the reason')", echo=True)
+    assert await child.wait() == 1
+    assert await child.last_output() == "from C\nthe reason\n"
+    assert capfd.readouterr() == ("to stdout\n", "from C\nthe reason\n")
+
+
 async def test_yields_if_asked_to(spawn: Spawn) -> None:
     child = spawn("os.read(config['lifeline_fd'], 1)", niceness=5)
     assert os.getpriority(os.PRIO_PROCESS, child.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
@@ -179,6 +189,8 @@ def test_descriptors_do_not_leak(spawn: Spawn) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         spawn("").stop_now()
+        spawn("", echo=True).stop_now()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "stderr of child"])
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -1,8 +1,12 @@
-"""What a worker measures of its process for the heartbeat. The only file that imports psutil, where /proc is missing."""
+"""What is measured of a worker's process: by itself for the heartbeat, and by its keeper.
+
+The only file that imports psutil, where /proc is missing.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -44,3 +48,26 @@ def resident_bytes() -> int:
         import psutil  # not at the top: it takes longer to import than everything else here
 
         return int(psutil.Process().memory_info().rss)
+
+
+def used_bytes(pid: int) -> int | None:
+    """Memory of another process that the system cannot take back, in bytes; None if it has ended.
+
+    Pages of mapped files do not count: they are on disk as well, and go when somebody needs the room. Memory that several
+    processes share counts for each.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return None if _STATM.exists() else _used_bytes_elsewhere(pid)
+    found = re.findall(rb"^Rss(?:Anon|Shmem):\s+(\d+) kB$", status, re.MULTILINE)
+    return 1024 * sum(map(int, found)) if found else None
+
+
+def _used_bytes_elsewhere(pid: int) -> int | None:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None

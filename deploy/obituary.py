@@ -1,0 +1,100 @@
+"""How a worker's process ended, in words: for the log, and for whoever loses a task by it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from ..base.units import format_bytes
+from .memory import KILL
+from .process import describe_exit
+
+#: Lines of the last words, and characters of each.
+LINES_MAX: Final = 20
+LINE_CHARS_MAX: Final = 200
+
+_CRASHES: Final = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE}
+
+
+@dataclass(frozen=True, slots=True)
+class Obituary:
+    """What the keeper of a process knows about its end.
+
+    Parameters
+    ----------
+    pid : int
+        Of the process.
+    code : int
+        Exit code, or minus the number of the signal.
+    lasted_s : float
+        Seconds that it lived.
+    memory : int
+        Bytes as last seen; 0 if never.
+    memory_limit : int
+        Bytes; 0 for none.
+    outgrew : bool
+        Whether its keeper killed it for its memory.
+    last_words : tuple of str
+        The last lines that it wrote to stderr.
+
+    Examples
+    --------
+    >>> print(Obituary(12, -11, 3.14, 2**30, 2**31, False, ("Fatal error", "here")).sentence)
+    was killed by SIGSEGV (a crash in compiled code) after 3.1 s; it used 1.00 GiB of its limit of 2.00 GiB; its last words:
+        Fatal error
+        here
+    """
+
+    pid: int
+    code: int
+    lasted_s: float
+    memory: int = 0
+    memory_limit: int = 0
+    outgrew: bool = False
+    last_words: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """``"memory"``, ``"crash"``, ``"killed"``, ``"signal"`` or ``"exit"``."""
+        if self.outgrew:
+            return "memory"
+        if self.code in _CRASHES:
+            return "crash"
+        if self.code == -signal.SIGKILL:
+            return "killed"
+        return "signal" if self.code < 0 else "exit"
+
+    @property
+    def brief(self) -> str:
+        """How it ended."""
+        return "was killed by its keeper for using too much memory" if self.outgrew else describe_exit(self.code)
+
+    @property
+    def how(self) -> str:
+        """How it ended, after how long and with how much memory."""
+        text = f"{self.brief} after {self.lasted_s:.1f} s"
+        if not self.memory:
+            return text
+        text += f"; it used {format_bytes(self.memory)}"
+        if self.outgrew:
+            return f"{text}, over {KILL:.0%} of its memory limit of {format_bytes(self.memory_limit)}"
+        return f"{text} of its limit of {format_bytes(self.memory_limit)}" if self.memory_limit else text
+
+    @property
+    def sentence(self) -> str:
+        """All that is known."""
+        words = "".join(f"\n    {line}" for line in self.last_words)
+        return f"{self.how}; its last words:{words}" if words else self.how
+
+
+def last_lines(output: str) -> tuple[str, ...]:
+    r"""The end of what a process wrote, within bounds.
+
+    Examples
+    --------
+    >>> last_lines("one\n\n  two \n")
+    ('one', '  two')
+    """
+    lines = [line.rstrip() for line in output.splitlines()]
+    return tuple(line[:LINE_CHARS_MAX] for line in lines if line)[-LINES_MAX:]

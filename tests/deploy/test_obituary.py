@@ -1,0 +1,37 @@
+"""How the end of a process is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from myscheduler.deploy.obituary import LINE_CHARS_MAX, LINES_MAX, Obituary, last_lines
+
+
+@pytest.mark.parametrize(
+    ("code", "outgrew", "cause"),
+    [(-9, True, "memory"), (-9, False, "killed"), (-11, False, "crash"), (-15, False, "signal"), (3, False, "exit")],
+)
+def test_cause(code: int, outgrew: bool, cause: str) -> None:
+    assert Obituary(1, code, 1.0, outgrew=outgrew).cause == cause
+
+
+def test_all_that_is_known_is_one_sentence() -> None:
+    obituary = Obituary(12, -9, 61.23, 3_300_000_000, 2**31, last_words=("Traceback", "MemoryError"))
+    assert obituary.sentence == (
+        "was killed by SIGKILL (if nobody sent it: by the kernel, out of memory) after 61.2 s; it used 3.07 GiB of its "
+        "limit of 2.00 GiB; its last words:\n    Traceback\n    MemoryError"
+    )
+    assert Obituary(12, -9, 61.23, 2**30).how.endswith("after 61.2 s; it used 1.00 GiB")
+
+
+def test_a_memory_limit_that_was_kept_is_named() -> None:
+    assert Obituary(12, -9, 1.0, 2_100_000_000, 2**31, outgrew=True).sentence == (
+        "was killed by its keeper for using too much memory after 1.0 s; it used 1.96 GiB, over 95% "
+        "of its memory limit of 2.00 GiB"
+    )
+
+
+def test_last_words_are_bounded() -> None:
+    lines = last_lines("\n".join(["x" * 1000] * 1000))
+    assert lines == ("x" * LINE_CHARS_MAX,) * LINES_MAX
+    assert last_lines("progress 1\rprogress 2\r\n") == ("progress 1", "progress 2")
