@@ -32,7 +32,7 @@ class Membership:
     def __init__(self, core: Core, versions: Mapping[str, str]) -> None:
         self.core = core
         self.versions = dict(versions)
-        self.retiring: dict[int, tuple[ClientState, list[WorkerState]]] = {}  # requests that wait for workers to leave
+        self.retiring: list[tuple[ClientState, int, list[WorkerState]]] = []  # (client, request, workers that must leave)
         self.awaiting: list[tuple[ClientState, int, int]] = []  # (client, request, number of workers)
         self.stopping: dict[str, None] = {}  # incarnations told to stop: their leaving is planned
 
@@ -158,13 +158,13 @@ class Membership:
                 if ts.attempt not in ws.recalled:
                     ws.recalled[ts.attempt] = None
                     core.row(ws, RECALL, (ts.key, ts.attempt))
-        self.retiring[request] = (client, leaving)
+        self.retiring.append((client, request, leaving))
         self.advance_retiring()
 
     def advance_retiring(self) -> None:
         """Copy what only retiring workers hold to others; stop those that are empty."""
         core = self.core
-        for ws in [ws for _, leaving in self.retiring.values() for ws in leaving]:
+        for ws in [ws for _, _, leaving in self.retiring for ws in leaving]:
             if ws.incarnation not in core.workers or ws.incarnation in self.stopping:
                 continue
             unique = [ts for ts in ws.stored if all(holder.retiring for holder in ts.holders)]
@@ -188,12 +188,14 @@ class Membership:
 
     def answer_retiring(self) -> None:
         """Answer the requests whose workers are all gone."""
-        workers = self.core.workers
-        for request, (client, leaving) in list(self.retiring.items()):
-            if not any(ws.incarnation in workers for ws in leaving):
-                del self.retiring[request]
-                if client.incarnation in self.core.clients:
-                    self.core.message(client, (REPLY, request, True, tuple(ws.name for ws in leaving)))
+        core = self.core
+        still = []
+        for client, request, leaving in self.retiring:
+            if any(ws.incarnation in core.workers for ws in leaving):
+                still.append((client, request, leaving))
+            elif client.incarnation in core.clients:
+                core.message(client, (REPLY, request, True, tuple(ws.name for ws in leaving)))
+        self.retiring = still
 
     # ---- stopping ---------------------------------------------------------------------------------------------------
 

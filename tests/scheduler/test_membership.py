@@ -98,6 +98,17 @@ def test_retiring_nobody_is_answered_at_once() -> None:
     assert cluster.call("retire_workers", ("nobody",)) == ()
 
 
+def test_clients_that_retire_workers_with_the_same_request_number_are_all_answered() -> None:
+    cluster = Cluster(workers=2)
+    cluster.client("c2")
+    cluster.say("c", (m.CALL, 50, "retire_workers", (("w0",),)))
+    cluster.say("c2", (m.CALL, 50, "retire_workers", (("w1",),)))
+    cluster.lose("w0")
+    cluster.lose("w1")
+    assert cluster.take("c") == [(m.REPLY, 50, True, ("w0",))]
+    assert cluster.take("c2") == [(m.REPLY, 50, True, ("w1",))]
+
+
 def test_restart_forgets_all_tasks_and_waits_for_the_workers() -> None:
     cluster = Cluster(workers=2)
     cluster.submit({"x": (), "y": ("x",)})
