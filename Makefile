@@ -12,7 +12,7 @@ LINK := .mypy_cache/path
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,12 @@ tidy: $(INSTALLED)
 
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+SECONDS ?= 60
+fuzz: $(INSTALLED)  ## Feed nonsense to everything that reads bytes of others: make fuzz SECONDS=600
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3' \
+		|| echo "make: atheris cannot be installed here, so the cases are made blindly"
+	@nice -n 19 $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
 	$(BIN)/python -m benchmarks.compare

@@ -98,7 +98,7 @@ class Certificates:
         try:
             leaves = {str(role): Leaf(str(pair[0]), str(pair[1])) for role, pair in dict(data["roles"]).items()}
             return cls(str(data["authority"]), float(data["valid_until"]), leaves)
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             # Without the cause: its text could quote a key.
             raise AuthenticationError(
                 "these are no certificates: expected an authority, a time and two PEM texts per role"

@@ -262,19 +262,28 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Mapping[Any, Any]:
-    import yaml  # most processes have no files, workers among them, and should not pay for it
-
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = _from_yaml(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, Mapping):
         raise UsageError(f"{path} must hold keys and values, such as `scheduler: threads`, not {_shown(content)}")
     return content
+
+
+def _from_yaml(text: bytes | str) -> Any:
+    """What a text means; ValueError, in one line, if it is no YAML."""
+    import yaml  # most processes have no files, workers among them, and should not pay for it
+
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:
+        # Not only YAMLError: `2001-99-99`, `!!int x` and `!!bool x` let errors of other kinds through, deep nesting too.
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _check_environment() -> None:
@@ -291,11 +300,9 @@ def _parse(key: str, option: Option, variable: str, text: str) -> Any:
     """The value of a variable: as YAML, or the text itself where that is what is wanted."""
     found = _from_text.get((key, text), _MISSING)
     if found is _MISSING:
-        import yaml
-
         try:
-            found = yaml.safe_load(text)
-        except yaml.YAMLError:
+            found = _from_yaml(text)
+        except ValueError:
             found = text
         if not option.accepts(found):
             found = text

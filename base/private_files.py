@@ -65,7 +65,7 @@ def read_private(path: str) -> dict[str, Any]:
         os.close(descriptor)
     try:
         content = json.loads(data) if len(data) <= FILE_BYTES_MAX else None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.get("myscheduler") != 1:
         raise AuthenticationError(f"{path} is no scheduler file of this version of myscheduler")

@@ -9,14 +9,14 @@ type 2, a ``PipedBlob`` of type 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
 
 from ..base.errors import ProtocolError, UsageError
-from ..base.limits import BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB
+from ..base.limits import BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB, ROWS_PER_MESSAGE_MAX
 from .blob import Blob
 from .messages import SPECS, Message
 from .shared import ENCODED_BYTES_MAX, PipedBlob, SharedBlob
@@ -29,6 +29,8 @@ FRAME_BYTES: Final = MIB
 #: Entries of one array. Only a message beyond FRAME_BYTES can have more, so only those are looked through.
 ARRAY_LENGTH_MAX: Final = 1024 * 1024
 
+#: Maps of one frame: infos, metrics, answers. An empty one takes 1 byte on the wire and 88 in memory.
+MAPS_PER_FRAME_MAX: Final = 65_536
 _BLOB_CODE: Final = 1
 _BLOB: Final = Struct("!II")
 _SHARED_CODE: Final = 2
@@ -37,6 +39,8 @@ _BUFFERS_PER_FRAME: Final = 1024  # as FRAME_BYTES: where to cut, not a limit
 _ENVELOPE_BYTES_MAX: Final = 512
 _SENDER_CHARS_MAX: Final = 64
 _JOINED_BYTES_MAX: Final = 256 * 1024
+#: Arrays up to this length are decoded as they come; nested as deep as msgpack goes, they can claim 4 MiB.
+_UNCHECKED_LENGTH_MAX: Final = ROWS_PER_MESSAGE_MAX
 
 
 class Frame(NamedTuple):
@@ -256,20 +260,14 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
             raise ProtocolError(f"a blob refers to buffers {first} to {first + count} of {len(buffers)}")
         return Blob(tuple(buffers[first : first + count]))
 
-    nbytes = len(control)
     try:
-        value = msgpack.unpackb(
-            control,
-            use_list=False,
-            strict_map_key=True,
-            unicode_errors="surrogatepass",
-            ext_hook=extension,
-            max_array_len=min(nbytes, ARRAY_LENGTH_MAX),
-            max_map_len=min(nbytes, ARRAY_LENGTH_MAX),
-            max_str_len=nbytes,
-            max_bin_len=nbytes,
-            max_ext_len=min(nbytes, ENCODED_BYTES_MAX),
-        )
+        try:
+            value = _unpack(control, extension, _UNCHECKED_LENGTH_MAX)
+        except ValueError:
+            if len(control) <= _UNCHECKED_LENGTH_MAX:
+                raise
+            _check_claims(control)
+            value = _unpack(control, extension, ARRAY_LENGTH_MAX)
     except ProtocolError:
         raise
     except Exception as error:
@@ -282,3 +280,50 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
     if epoch < 0 or sequence < 0 or len(sender) > _SENDER_CHARS_MAX:
         raise ProtocolError("the envelope of a frame is out of range")
     return Frame(epoch, sender, sequence, messages)
+
+
+def _unpack(control: Buffer, extension: Callable[[int, bytes], Any], longest: int) -> Any:
+    """The value, if no array or map in it says that it is longer than ``longest``; else ValueError."""
+    nbytes = len(control)
+    return msgpack.unpackb(
+        control,
+        use_list=False,
+        strict_map_key=True,
+        unicode_errors="surrogatepass",
+        object_hook=_count_maps() if nbytes > MAPS_PER_FRAME_MAX else None,
+        ext_hook=extension,
+        max_array_len=min(nbytes, longest),
+        max_map_len=min(nbytes, longest),
+        max_str_len=nbytes,
+        max_bin_len=nbytes,
+        max_ext_len=min(nbytes, ENCODED_BYTES_MAX),
+    )
+
+
+def _count_maps() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Leaves maps as they are; ProtocolError when there are too many."""
+    maps = 0
+
+    def count(value: dict[str, Any]) -> dict[str, Any]:
+        nonlocal maps
+        maps += 1
+        if maps > MAPS_PER_FRAME_MAX:
+            raise ProtocolError(f"a frame with more than {MAPS_PER_FRAME_MAX} maps")
+        return value
+
+    return count
+
+
+def _check_claims(control: Buffer) -> None:
+    """Raise ValueError unless all elements that arrays claim are there, without making any.
+
+    An array is allocated when its head is read. Long ones inside each other could claim a thousand times more memory
+    than the frame has bytes, and only fail at its end. It takes a fifth of the time that decoding does, so frames
+    that have no long arrays are spared.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(control))
+    unpacker.feed(control)
+    try:
+        unpacker.skip()
+    except msgpack.OutOfData:
+        raise ValueError("it ends before the arrays in it do") from None

@@ -7,7 +7,8 @@ the operating system, which costs nothing until it is written; small ones are al
 from __future__ import annotations
 
 import mmap
-from struct import Struct
+import sys
+from array import array
 from typing import Final
 
 from ..base.errors import ProtocolError
@@ -22,6 +23,7 @@ _MAPPED_BYTES_MIN: Final = MIB
 #: Receiving into huge pages is about twice as fast: the kernel has 500 times fewer pages to find and clear.
 _HUGE_BYTES_MIN: Final = 4 * MIB
 _MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+_NO_LENGTHS: Final = array("Q")
 
 
 def allocate(nbytes: int) -> memoryview:
@@ -84,7 +86,7 @@ class FrameDecoder:
     def _forget_frame(self) -> None:
         self._control_length = 0  # 0: the header is next
         self._count = 0
-        self._lengths: tuple[int, ...] | None = None
+        self._lengths: array[int] | None = None
         self._control: Buffer | None = None
         self._buffers: list[Buffer] = []
 
@@ -130,16 +132,12 @@ class FrameDecoder:
             self._check_header()
         if self._lengths is None:
             if not self._count:
-                self._lengths = ()
+                self._lengths = _NO_LENGTHS
             else:
                 lengths = self._take(8 * self._count)
                 if lengths is None:
                     return None
-                self._lengths = Struct(f"!{self._count}Q").unpack(lengths)
-                if max(self._lengths) > BUFFER_BYTES_MAX:
-                    raise ProtocolError(
-                        f"a buffer of {max(self._lengths)} bytes; at most {BUFFER_BYTES_MAX} are allowed"
-                    )
+                self._lengths = _unpack_lengths(lengths)
         if self._control is None:
             control = self._take(self._control_length)
             if control is None:
@@ -147,7 +145,7 @@ class FrameDecoder:
             # What lies in the staging memory will be overwritten while buffers are awaited.
             self._control = bytes(control) if self._count and self._control_length <= _STAGED_BYTES_MAX else control
         while len(self._buffers) < self._count:
-            buffer = self._take(self._lengths[len(self._buffers)], to_keep=True)
+            buffer = self._take_buffer(self._lengths[len(self._buffers)])
             if buffer is None:
                 return None
             self._buffers.append(buffer)
@@ -162,6 +160,15 @@ class FrameDecoder:
             )
         if self._count > BUFFERS_PER_FRAME_MAX:
             raise ProtocolError(f"a frame with {self._count} buffers; at most {BUFFERS_PER_FRAME_MAX} are allowed")
+
+    def _take_buffer(self, nbytes: int) -> Buffer | None:
+        """As ``_take``, in memory of its own."""
+        if self._target is None and nbytes <= self._end - self._start:
+            start = self._start
+            self._start = start + nbytes
+            # Of the smallest there may be 65,536 in a frame: one object each, not three.
+            return bytearray(self._staging[start : start + nbytes])
+        return self._take(nbytes, to_keep=True)
 
     def _take(self, nbytes: int, to_keep: bool = False) -> memoryview | None:
         """The next ``nbytes`` of the stream, or None until they are there; in memory of their own if ``to_keep``."""
@@ -178,10 +185,18 @@ class FrameDecoder:
         if not to_keep and nbytes <= _STAGED_BYTES_MAX:
             return None
         target = allocate(nbytes)
-        ready = min(available, nbytes)
-        target[:ready] = self._staging[start : start + ready]
-        self._start = start + ready
-        if ready == nbytes:
-            return target
-        self._target, self._filled = target, ready
+        target[:available] = self._staging[start : start + available]
+        self._start = start + available
+        self._target, self._filled = target, available
         return None
+
+
+def _unpack_lengths(data: memoryview) -> array[int]:
+    """The lengths of buffers, in as much memory as they took on the wire."""
+    lengths = array("Q")
+    lengths.frombytes(data)
+    if sys.byteorder == "little":
+        lengths.byteswap()
+    if max(lengths) > BUFFER_BYTES_MAX:
+        raise ProtocolError(f"a buffer of {max(lengths)} bytes; at most {BUFFER_BYTES_MAX} are allowed")
+    return lengths

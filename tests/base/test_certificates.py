@@ -74,7 +74,14 @@ def test_through_json_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{}, [], {"authority": "a", "valid_until": "soon", "roles": {}}, {"roles": {"worker": "x"}}]
+    "data",
+    [
+        {},
+        [],
+        {"authority": "a", "valid_until": "soon", "roles": {}},
+        {"authority": "a", "valid_until": 10**400, "roles": {}},
+        {"roles": {"worker": "x"}},
+    ],
 )
 def test_anything_else_is_refused(data: Any) -> None:
     with pytest.raises(AuthenticationError, match="these are no certificates"):

@@ -87,7 +87,9 @@ def test_refuses_a_file_of_somebody_else(tmp_path: Path, monkeypatch: pytest.Mon
         read_private(str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b'{"myscheduler": 2}', b" " * 70_000 + b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\x00", b"[]", b'{"myscheduler": 2}', b" " * 70_000 + b"{}", b"[" * 60_000]
+)
 def test_refuses_other_content(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s.json"
     path.touch(0o600)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -156,6 +157,31 @@ def test_hostile_control_is_refused(value: Any, text: str) -> None:
 def test_malformed_control_is_refused(control: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(control, ())
+
+
+@pytest.mark.parametrize("head", [b"\xdc\xff\xff", b"\xdd\x00\x00\xff\x00"])
+def test_arrays_inside_each_other_cannot_claim_what_is_not_there(head: bytes) -> None:
+    control = b"\x94\x00\xa1a\x00" + head * 1000 + bytes(70_000)
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match="it ends before the arrays in it do"):
+        decode(control, ())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * len(control) + 64 * 1024  # they claim 500 MB
+
+
+def test_long_arrays_are_decoded() -> None:
+    keys = tuple(f"key-{i}" for i in range(100_000))
+    assert through((RELEASE, keys)) == [(RELEASE, keys)]
+
+
+def test_maps_are_counted() -> None:
+    def frame(count: int) -> bytes:
+        return b"\x94\x00\xa1a\x00\xdd" + count.to_bytes(4) + b"\x80" * count
+
+    assert len(decode(frame(codec.MAPS_PER_FRAME_MAX), ()).messages) == codec.MAPS_PER_FRAME_MAX
+    with pytest.raises(ProtocolError, match="a frame with more than 65536 maps"):
+        decode(frame(codec.MAPS_PER_FRAME_MAX + 1), ())
 
 
 def test_the_header_is_fixed() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import resource
 import struct
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +123,39 @@ def test_memory_grows_with_what_arrived_not_with_what_was_announced() -> None:
         assert feed(FrameDecoder(), struct.pack("!II", CONTROL_BYTES_MAX, 0) + b"\x94") == []
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 64 * 1024  # KiB; 8.5 GiB were announced
+
+
+def test_many_empty_buffers_take_little_more_than_their_lengths_did() -> None:
+    count = BUFFERS_PER_FRAME_MAX
+    data = struct.pack("!II", 6, count) + bytes(8 * count) + b"\x94\x00\xa1a\x00\x90"
+    decoder = FrameDecoder()
+    tracemalloc.start()
+    assert len(feed(decoder, data)) == 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(data)  # one object of 56 bytes for 8
+
+
+@pytest.mark.parametrize(
+    ("claim", "text"),
+    [
+        (struct.pack("!II", 2**31, 0), "a control part of 2147483648 bytes"),
+        (struct.pack("!II", 2**32 - 1, 2**32 - 1), "a control part of 4294967295 bytes"),
+        (struct.pack("!II", 1, 2**32 - 1), "a frame with 4294967295 buffers"),
+        (struct.pack("!IIQ", 1, 1, 2**63), "a buffer of 9223372036854775808 bytes"),
+        (struct.pack("!II", 10_005, 0) + b"\x94\x00\xa1a\x00" + b"\x91" * 10_000, "cannot be decoded: .*Stack"),
+    ],
+)
+def test_claims_are_refused_at_once_and_cost_nothing(claim: bytes, text: str) -> None:
+    decoder = FrameDecoder()
+    begun = time.perf_counter()
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match=text):
+        feed(decoder, claim)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.perf_counter() - begun < 0.1  # asked for are 10 ms; this allows for a busy machine, and for tracemalloc
+    assert peak < MIB
 
 
 def test_large_buffers_are_received_where_they_stay() -> None:
