@@ -1,7 +1,8 @@
 """Payloads that are named instead of sent: a process of the same host opens a descriptor of the sender's.
 
-A ``PipedBlob`` names the read end of a pipe: token, then the buffers one after the other (``transport/pipes.py``). A
-``SharedBlob`` names a segment of memory, for data that several processes want.
+A ``PipedBlob`` names the read ends of one or several pipes. Each gives the token, then its part of the buffers, which are
+concatenated and cut into as many equal parts (``transport/pipes.py``). A ``SharedBlob`` names a segment of memory, for
+data that several processes want.
 
 A segment is memory without a name that its owner has open as a file descriptor. It begins with a header: a magic word,
 and the token of what it holds now. Whoever opens it must find the token he was told, so memory that has been given to
@@ -30,9 +31,12 @@ ALIGNMENT: Final = 64
 
 _NAME: Final = Struct(f"!II{TOKEN_BYTES}s")
 _SPAN: Final = Struct("!QQ")
-_LENGTH: Final = Struct("!Q")
+_PIPES: Final = Struct(f"!IB{TOKEN_BYTES}s")
+_DESCRIPTOR: Final = Struct("!I")
+#: Pipes through which one payload comes, at most.
+PIPES_PER_BLOB_MAX: Final = 16
 #: Longest encoded form, in bytes.
-ENCODED_BYTES_MAX: Final = _NAME.size + BUFFERS_PER_FRAME_MAX * _SPAN.size
+ENCODED_BYTES_MAX: Final = _PIPES.size + PIPES_PER_BLOB_MAX * _DESCRIPTOR.size + BUFFERS_PER_FRAME_MAX * _SPAN.size
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -121,48 +125,57 @@ class SharedBlob:
 
 
 class PipedBlob:
-    """Names a pipe from which the buffers of a ``Blob`` come.
+    """Names the pipes from which the buffers of a ``Blob`` come.
 
     Parameters
     ----------
     pid : int
-        The process that has the pipe.
-    descriptor : int
-        Its descriptor of the end to read from.
+        The process that has the pipes.
+    descriptors : tuple of int
+        Its descriptors of the ends to read from.
     token : bytes
-        What comes first.
-    lengths : tuple of int
-        Bytes of each buffer.
+        What comes first, from each.
+    spans : tuple of (int, int)
+        Of each buffer: how far behind a multiple of ``ALIGNMENT`` it begins at the sender's, and its length in bytes. The
+        kernel copies faster if it begins as far behind one at the receiver's.
 
     Raises
     ------
     ProtocolError
-        No pipe can be like this.
+        No pipes can be like this.
 
     Examples
     --------
-    >>> piped = PipedBlob(7, 3, b"t" * 16, (5, 1000))
+    >>> piped = PipedBlob(7, (3, 5), b"t" * 16, ((0, 5), (16, 1000)))
     >>> piped, PipedBlob.decode(piped.encode()) == piped
     (<PipedBlob of 1005 bytes in 2 buffers of process 7>, True)
+    >>> piped.parts
+    ((0, 503), (503, 1005))
     """
 
-    __slots__ = ("descriptor", "lengths", "nbytes", "pid", "token")
+    __slots__ = ("descriptors", "nbytes", "pid", "spans", "token")
 
-    def __init__(self, pid: int, descriptor: int, token: bytes, lengths: tuple[int, ...]) -> None:
+    def __init__(self, pid: int, descriptors: tuple[int, ...], token: bytes, spans: Spans) -> None:
         if pid < 1 or len(token) != TOKEN_BYTES:
             raise ProtocolError(f"a pipe of process {pid} with a token of {len(token)} bytes")
-        if not 0 < len(lengths) <= BUFFERS_PER_FRAME_MAX:
-            raise ProtocolError(f"a pipe with {len(lengths)} buffers; 1 to {BUFFERS_PER_FRAME_MAX} are allowed")
-        if min(lengths) < 0 or max(lengths) > BUFFER_BYTES_MAX:
-            raise ProtocolError(f"a pipe with a buffer of {max(lengths)} bytes; at most {BUFFER_BYTES_MAX} are allowed")
+        if not 0 < len(descriptors) <= PIPES_PER_BLOB_MAX or len(set(descriptors)) < len(descriptors):
+            raise ProtocolError(f"pipes {descriptors}; 1 to {PIPES_PER_BLOB_MAX} different ones are allowed")
+        if not 0 < len(spans) <= BUFFERS_PER_FRAME_MAX:
+            raise ProtocolError(f"a pipe with {len(spans)} buffers; 1 to {BUFFERS_PER_FRAME_MAX} are allowed")
+        for shift, length in spans:
+            if not 0 <= shift < ALIGNMENT or not 0 <= length <= BUFFER_BYTES_MAX:
+                raise ProtocolError(
+                    f"a pipe with a buffer of {length} bytes, {shift} behind a multiple of {ALIGNMENT}; "
+                    f"at most {BUFFER_BYTES_MAX} are allowed"
+                )
         self.pid = pid
-        self.descriptor = descriptor
+        self.descriptors = descriptors
         self.token = token
-        self.lengths = lengths
-        self.nbytes = sum(lengths)
+        self.spans = spans
+        self.nbytes = sum(length for _, length in spans)
 
     def __repr__(self) -> str:
-        return f"<PipedBlob of {self.nbytes} bytes in {len(self.lengths)} buffers of process {self.pid}>"
+        return f"<PipedBlob of {self.nbytes} bytes in {len(self.spans)} buffers of process {self.pid}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PipedBlob):
@@ -172,9 +185,16 @@ class PipedBlob:
     def __hash__(self) -> int:
         return hash(self.token)
 
+    @property
+    def parts(self) -> Spans:
+        """Where the part of the concatenated buffers that comes through each pipe begins and ends."""
+        return divide(self.nbytes, len(self.descriptors))
+
     def encode(self) -> bytes:
         """As it travels."""
-        return _NAME.pack(self.pid, self.descriptor, self.token) + b"".join(map(_LENGTH.pack, self.lengths))
+        pipes = b"".join(map(_DESCRIPTOR.pack, self.descriptors))
+        spans = b"".join(_SPAN.pack(shift, length) for shift, length in self.spans)
+        return _PIPES.pack(self.pid, len(self.descriptors), self.token) + pipes + spans
 
     @classmethod
     def decode(cls, data: bytes) -> PipedBlob:
@@ -185,10 +205,26 @@ class PipedBlob:
         ProtocolError
             It did not.
         """
-        if len(data) <= _NAME.size or (len(data) - _NAME.size) % _LENGTH.size:
+        if len(data) < _PIPES.size:
             raise ProtocolError(f"the name of a pipe has {len(data)} bytes")
-        pid, descriptor, token = _NAME.unpack_from(data)
-        return cls(pid, descriptor, token, tuple(length for (length,) in _LENGTH.iter_unpack(data[_NAME.size :])))
+        pid, count, token = _PIPES.unpack_from(data)
+        spans_at = _PIPES.size + count * _DESCRIPTOR.size
+        if len(data) <= spans_at or (len(data) - spans_at) % _SPAN.size:
+            raise ProtocolError(f"the name of {count} pipes has {len(data)} bytes")
+        descriptors = tuple(number for (number,) in _DESCRIPTOR.iter_unpack(data[_PIPES.size : spans_at]))
+        return cls(pid, descriptors, token, tuple(_SPAN.iter_unpack(data[spans_at:])))
+
+
+def divide(nbytes: int, count: int) -> Spans:
+    """Cut ``nbytes`` bytes into ``count`` parts, all but the last of the same length: where each begins and ends.
+
+    Examples
+    --------
+    >>> divide(10, 3)
+    ((0, 4), (4, 8), (8, 10))
+    """
+    step = -(-nbytes // count)
+    return tuple((min(number * step, nbytes), min((number + 1) * step, nbytes)) for number in range(count))
 
 
 def lay_out(lengths: Iterable[int]) -> tuple[Spans, int]:

@@ -59,8 +59,15 @@ class Buffers:
         """Bytes that are free now."""
         return sum(len(memory) for memory, _ in list(self._free))
 
-    def take(self, nbytes: int) -> memoryview:
+    def take(self, nbytes: int, shift: int = 0) -> memoryview:
         """Writable memory for ``nbytes`` bytes, whatever they are now.
+
+        Parameters
+        ----------
+        nbytes : int
+            From ``POOLED_BYTES_MIN`` on it is this pool's.
+        shift : int
+            How many bytes behind the start of a page it begins, then.
 
         Raises
         ------
@@ -70,13 +77,13 @@ class Buffers:
         if nbytes < POOLED_BYTES_MIN:
             return allocate(nbytes)
         self._taken_at = time.monotonic()
-        size = -(-nbytes // _GRAIN_BYTES) * _GRAIN_BYTES
+        size = -(-(shift + nbytes) // _GRAIN_BYTES) * _GRAIN_BYTES
         memory = self._find(size)
         if memory is None:
             made = allocate(size).obj
             assert isinstance(made, mmap.mmap)
             memory = made
-        array = (ctypes.c_ubyte * nbytes).from_buffer(memory)
+        array = (ctypes.c_ubyte * nbytes).from_buffer(memory, shift)
         # Whatever is made of the view keeps the array; at the end of the program nobody needs the memory back.
         weakref.finalize(array, self._give_back, memory).atexit = False
         return memoryview(array).cast("B")

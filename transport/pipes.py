@@ -1,9 +1,12 @@
 """Payloads through pipes between processes of one host: the kernel copies them once, from memory to memory.
 
-The sender does not write into the pipe but has it refer to the pages of the payload (``vmsplice``); the receiver opens
-the sender's end through ``/proc`` and reads. Pages that a pipe refers to must not change until they have been read. So
-the last part, as much as a pipe can hold, is written in the ordinary way: when the pipe has taken all of that, nothing
+The sender does not write into a pipe but has it refer to the pages of the payload (``vmsplice``); the receiver opens the
+sender's end through ``/proc`` and reads. Pages that a pipe refers to must not change until they have been read. So the
+last part, as much as a pipe can hold, is written in the ordinary way: when the pipe has taken all of that, nothing
 refers to the pages any more.
+
+A pipe that is being read cannot be filled, so a large payload goes through several, each with a part of it: while some
+are read, others are filled, and several processors copy.
 """
 
 from __future__ import annotations
@@ -16,27 +19,29 @@ import os
 import secrets
 import stat
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
-from ..base.errors import ConnectionFailedError, MySchedulerError, ProtocolError
+from ..base.errors import ConnectionFailedError, ProtocolError
 from ..base.limits import MIB
 from ..protocol.blob import Blob
-from ..protocol.shared import TOKEN_BYTES, PipedBlob
+from ..protocol.shared import ALIGNMENT, TOKEN_BYTES, PipedBlob, divide
+from . import lanes
 from .buffers import IDLE_S, buffers
 
 #: What a pipe holds, if we may have that much; the most that the kernel grants to everybody by default.
 PIPE_BYTES: Final = MIB
-#: A transfer that makes no progress for so long is given up.
-STALLED_S: Final = 10.0
-#: Transfers that one process sends at a time; what comes on top goes over the link. Each takes two descriptors.
-OUTFLOWS_MAX: Final = 32
+#: Pipes that one process has at a time; what comes on top goes over the link. Each takes two descriptors.
+PIPES_MAX: Final = 32
+#: Payloads from here on go through several pipes; below, starting threads costs more than they gain.
+DIVIDED_BYTES_MIN: Final = 16 * MIB
+#: Pipes for one payload, and how many for each processor: one is filled while another is read.
+_LANES_MAX: Final = 4
+_LANES_PER_PROCESSOR: Final = 2
 #: Buffers of one payload; more are sent over the link, as each costs a call of the kernel.
 BUFFERS_MAX: Final = 1024
-#: What one readiness event may move before others get their turn.
-_BYTES_PER_TURN: Final = 8 * MIB
-_READS_PER_TURN: Final = 4
 _SPLICE_F_NONBLOCK: Final = 2
 
 
@@ -66,12 +71,16 @@ class Outflows:
         PipedBlob or None
             What the receiver must be told; None if it had better be sent.
         """
-        if not self._works or len(self._flows) >= OUTFLOWS_MAX or len(blob.buffers) > BUFFERS_MAX:
+        free = PIPES_MAX - sum(len(flow.name.descriptors) for flow in self._flows)
+        if not self._works or free < 1 or len(blob.buffers) > BUFFERS_MAX:
             return None
+        count = 1
+        if blob.nbytes >= DIVIDED_BYTES_MIN and lanes.processors() > 1:
+            count = min(_LANES_MAX, _LANES_PER_PROCESSOR * lanes.processors(), free)
         try:
-            flow = _Outflow(self, blob)
+            flow = _Outflow(self, blob, count)
         except OSError as error:
-            self._works = error.errno in (errno.EMFILE, errno.ENFILE)
+            self._works = error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
             return None
         self._flows[flow] = None
         return flow.name
@@ -89,72 +98,96 @@ class Outflows:
 class _Outflow:
     """One payload on its way out."""
 
-    def __init__(self, owner: Outflows, blob: Blob) -> None:
+    def __init__(self, owner: Outflows, blob: Blob, count: int) -> None:
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
+        self._blob: Blob | None = blob  # the pipes refer to its memory
         token = secrets.token_bytes(TOKEN_BYTES)
         views = [memoryview(buffer).cast("B") for buffer in blob.buffers]
-        self._read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        with suppress(PermissionError):  # this user has many pipes; smaller ones do as well
-            fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._capacity = fcntl.fcntl(self._write_end, fcntl.F_GETPIPE_SZ)
-        self._blob: Blob | None = blob  # the pipe refers to its memory
-        self.name = PipedBlob(os.getpid(), self._read_end, token, tuple(view.nbytes for view in views))
-        self._left = deque([memoryview(token), *(view for view in views if view.nbytes)])
-        self._to_splice = max(0, self.name.nbytes + TOKEN_BYTES - self._capacity)
-        self._moved = 0
-        self._moved_at = self._loop.time()
-        self._timer = self._loop.call_later(STALLED_S, self._check)
-        self._loop.add_writer(self._write_end, self._on_writable)
-
-    def _on_writable(self) -> None:
-        self._moved_at = self._loop.time()
-        moved = 0
+        nbytes = sum(view.nbytes for view in views)
+        self._lanes: list[_OutLane] = []
         try:
-            while self._left and moved < _BYTES_PER_TURN:
-                count = self._move()
-                moved += count
-                if count == self._left[0].nbytes:
-                    self._left.popleft()
-                else:
-                    self._left[0] = self._left[0][count:]
-        except BlockingIOError:
-            pass  # the pipe is full
-        except OSError:  # the receiver has closed its end
-            self.end()
-            return
-        self._moved += moved
-        if self._moved > self._capacity and self._read_end >= 0:
-            # Somebody reads. From now on the kernel tells us if he is gone.
-            os.close(self._read_end)
-            self._read_end = -1
-        if not self._left:
-            self.end()
+            for begin, end in divide(nbytes, count):
+                self._lanes.append(_OutLane(token, _cut(views, begin, end)))
+            self.name = PipedBlob(
+                os.getpid(),
+                tuple(lane.read_end for lane in self._lanes),
+                token,
+                tuple((_address(view) % ALIGNMENT, view.nbytes) for view in views),
+            )
+            self._movement = lanes.move(self._lanes)
+        except OSError:
+            self._close()
+            raise
+        self._movement.done.add_done_callback(self._on_done)
 
-    def _move(self) -> int:
-        view = self._left[0]
-        if not self._to_splice:
-            return os.write(self._write_end, view)
-        count = _splice(self._write_end, view[: self._to_splice])
-        self._to_splice -= count
-        return count
-
-    def _check(self) -> None:
-        if self._loop.time() - self._moved_at >= STALLED_S:
+    def _on_done(self, done: asyncio.Future[None]) -> None:
+        done.exception()  # a receiver that has gone, or never came, knows better than we do
+        if self._lanes:
             self.end()
-        else:
-            self._timer = self._loop.call_later(STALLED_S, self._check)
 
     def end(self) -> None:
-        """Close our ends; the receiver can still read what is in the pipe."""
-        self._timer.cancel()
-        self._loop.remove_writer(self._write_end)
-        os.close(self._write_end)
-        if self._read_end >= 0:
-            os.close(self._read_end)
-        self._left.clear()
-        self._blob = None
+        """Close our ends; the receiver can still read what is in the pipes."""
+        self._movement.end()
+        self._close()
         self._owner.ended(self)
+
+    def _close(self) -> None:
+        for lane in self._lanes:
+            lane.close()
+        self._lanes.clear()
+        self._blob = None
+
+
+class _OutLane:
+    """One pipe to write to."""
+
+    writes = True
+
+    def __init__(self, token: bytes, views: Iterable[memoryview]) -> None:
+        self.read_end, self.descriptor = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with suppress(PermissionError):  # this user has many pipes; smaller ones do as well
+            fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._capacity = fcntl.fcntl(self.descriptor, fcntl.F_GETPIPE_SZ)
+        self._left = deque([memoryview(token), *views])
+        self._to_splice = max(0, sum(view.nbytes for view in self._left) - self._capacity)
+        self._moved = 0
+
+    @property
+    def over(self) -> bool:
+        return not self._left
+
+    def move(self) -> int:
+        view = self._left[0]
+        if self._to_splice:
+            count = _splice(self.descriptor, view[: self._to_splice])
+            self._to_splice -= count
+        else:
+            count = os.write(self.descriptor, view)
+        if count == view.nbytes:
+            self._left.popleft()
+        else:
+            self._left[0] = view[count:]
+        self._moved += count
+        if self._moved > self._capacity and self.read_end >= 0:
+            # Somebody reads. From now on the kernel tells us if he is gone.
+            os.close(self.read_end)
+            self.read_end = -1
+        return count
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        if self.read_end >= 0:
+            os.close(self.read_end)
+
+
+def _cut(views: Sequence[memoryview], begin: int, end: int) -> Iterator[memoryview]:
+    """The bytes from ``begin`` to ``end`` of the concatenated views."""
+    at = 0
+    for view in views:
+        part = view[max(0, begin - at) : max(0, end - at)]
+        if part.nbytes:
+            yield part
+        at += view.nbytes
 
 
 class _PyBuffer(ctypes.Structure):
@@ -187,11 +220,23 @@ def _vmsplice() -> Any:
     return function
 
 
-def _splice(descriptor: int, view: memoryview) -> int:
-    """Have the pipe refer to as much of ``view`` as it can; returns the number of bytes."""
+def _held(view: memoryview) -> _PyBuffer:
+    """Where this is in memory; to be released."""
     buffer = _PyBuffer()
     # ctypes gives the address of writable memory only.
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+    return buffer
+
+
+def _address(view: memoryview) -> int:
+    buffer = _held(view)
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+    return buffer.buf or 0
+
+
+def _splice(descriptor: int, view: memoryview) -> int:
+    """Have the pipe refer to as much of ``view`` as it can; returns the number of bytes."""
+    buffer = _held(view)
     try:
         vector = _IoVec(buffer.buf, buffer.len)
         count: int = _vmsplice()(descriptor, ctypes.byref(vector), 1, _SPLICE_F_NONBLOCK)
@@ -222,82 +267,67 @@ async def receive(piped: PipedBlob) -> Blob:
     Raises
     ------
     OSError
-        The peer's descriptor cannot be opened.
+        The peer's descriptors cannot be opened.
     ProtocolError
-        It is not what was named.
+        They are not what was named.
     ConnectionFailedError
         The rest did not come.
     """
-    path = f"/proc/{piped.pid}/fd/{piped.descriptor}"
+    descriptors: list[int] = []
+    try:
+        # All before reading from one: the sender closes them when it is done.
+        descriptors.extend(_open(f"/proc/{piped.pid}/fd/{number}") for number in piped.descriptors)
+        views = [buffers.take(length, shift) for shift, length in piped.spans]
+        flow = [
+            _InLane(descriptor, piped.token, _cut(views, begin, end))
+            for descriptor, (begin, end) in zip(descriptors, piped.parts, strict=True)
+        ]
+        movement = lanes.move(flow)
+        try:
+            await movement.done
+        finally:
+            movement.end()
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        asyncio.get_running_loop().call_later(2 * IDLE_S, buffers.trim)
+    return Blob(tuple(views))
+
+
+def _open(path: str) -> int:
     if not stat.S_ISFIFO(os.stat(path).st_mode):  # before opening, which may do something to what is no pipe
         raise ProtocolError(f"{path} is no pipe")
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        flow = _Inflow(descriptor, piped)
-        try:
-            await flow.done
-        finally:
-            flow.end()
-    finally:
-        os.close(descriptor)
-        asyncio.get_running_loop().call_later(2 * IDLE_S, buffers.trim)
-    return Blob(tuple(flow.buffers))
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-class _Inflow:
-    """One payload on its way in."""
+class _InLane:
+    """One pipe to read from."""
 
-    def __init__(self, descriptor: int, piped: PipedBlob) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._descriptor = descriptor
+    writes = False
+
+    def __init__(self, descriptor: int, token: bytes, views: Iterable[memoryview]) -> None:
+        self.descriptor = descriptor
+        self._expected: bytes | None = token
         self._token = memoryview(bytearray(TOKEN_BYTES))
-        self._expected: bytes | None = piped.token
-        self.buffers = [buffers.take(length) for length in piped.lengths]
+        self._views = views
         self._left = deque([self._token])
-        self.done: asyncio.Future[None] = self._loop.create_future()
-        self._moved_at = self._loop.time()
-        self._timer = self._loop.call_later(STALLED_S, self._check)
-        self._loop.add_reader(descriptor, self._on_readable)
 
-    def _on_readable(self) -> None:
-        self._moved_at = self._loop.time()
-        try:
-            for _ in range(_READS_PER_TURN):
-                if self.done.done():
-                    return
-                self._read()
-        except BlockingIOError:
-            return
-        except (OSError, MySchedulerError) as error:
-            self._fail(error)
+    @property
+    def over(self) -> bool:
+        return not self._left
 
-    def _read(self) -> None:
-        count = os.readv(self._descriptor, [self._left[0]])
+    def move(self) -> int:
+        view = self._left[0]
+        count = os.readv(self.descriptor, [view])
         if not count:
             raise ConnectionFailedError("the other end of a pipe was closed early")
-        self._left[0] = self._left[0][count:]
-        if self._left[0].nbytes:
-            return
+        if count < view.nbytes:
+            self._left[0] = view[count:]
+            return count
         self._left.popleft()
         if self._expected is not None:
             if self._token != self._expected:
                 raise ProtocolError("another pipe than the one that was named")
             self._expected = None
-            self._left += [buffer for buffer in self.buffers if buffer.nbytes]
-        if not self._left:
-            self.done.set_result(None)
-
-    def _check(self) -> None:
-        if self._loop.time() - self._moved_at >= STALLED_S:
-            self._fail(ConnectionFailedError(f"nothing came through a pipe for {STALLED_S:g} s"))
-        else:
-            self._timer = self._loop.call_later(STALLED_S, self._check)
-
-    def _fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-
-    def end(self) -> None:
-        """Listen no more."""
-        self._timer.cancel()
-        self._loop.remove_reader(self._descriptor)
+            self._left.extend(self._views)
+        return count

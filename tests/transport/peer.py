@@ -66,15 +66,15 @@ async def main() -> None:
         elif command == "read":
             blob = await receive(PipedBlob.decode(bytes.fromhex(words[0])))
             print(sum(blob.buffers[1][:1000]), blob.nbytes, flush=True)
-        elif command == "stall":  # open a pipe, read more than it holds, and no more
+        elif command == "stall":  # open the pipes, read more than they hold, and no more
             piped = PipedBlob.decode(bytes.fromhex(words[0]))
-            descriptor = os.open(f"/proc/{piped.pid}/fd/{piped.descriptor}", os.O_RDONLY)
-            count = 0
-            while count <= 2 * MIB:
-                count += len(os.read(descriptor, MIB))
+            for descriptor in [os.open(f"/proc/{piped.pid}/fd/{number}", os.O_RDONLY) for number in piped.descriptors]:
+                count = 0
+                while count <= 2 * MIB:
+                    count += len(os.read(descriptor, MIB))
             print("stalled", flush=True)
-        elif command == "send":  # fill a pipe, and no more
-            started = outflows.start(Blob((b"stream", bytes([7]) * (16 * MIB))))
+        elif command == "send":  # fill the pipes, and no more
+            started = outflows.start(Blob((b"stream", bytes([7]) * int(words[0]))))
             assert started is not None
             await asyncio.sleep(0)
             await asyncio.sleep(0)
