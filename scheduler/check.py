@@ -82,6 +82,10 @@ def _check_task(core: Core, ts: TaskState) -> None:
 
 
 def _check_worker(core: Core, ws: WorkerState) -> None:
+    assert ws.reserved == (ws in core.reserved), ws.name
+    if any(ts.requirement.usual is not None for ts in ws.assigned):
+        assert ws.reserved, ws.name
+        assert len(ws.assigned) == 1, ws.name
     assert ws.unresponsive == (ws in core.unresponsive), ws.name
     for ts in [*ws.assigned, *ws.long_running]:
         assert ts.status is ASSIGNED

@@ -13,6 +13,7 @@ from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
+from .deaths import Deaths
 from .placement import choose_queue
 from .queues import Requirement
 from .state import (
@@ -55,6 +56,8 @@ class Core(Tables):
         self.common = Requirement()
         self.requirements: dict[tuple[object, ...], Requirement] = {}  # by what they ask for, to be shared
         self.special: dict[Requirement, None] = {}  # requirements, other than the common one, with queued tasks
+        self.reserved: dict[WorkerState, None] = {}  # workers that a suspect has, or will have, to itself
+        self.deaths = Deaths()
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
@@ -367,6 +370,8 @@ class Core(Tables):
             self.drop_function_user(ts.function.func_id)
         if self.unfetched:
             self.unfetched.pop(ts.key, None)
+        if self.deaths.suffered:
+            self.deaths.suffered.pop(ts.key, None)
         for dep in ts.deps:
             dep.drop_dependent()
             if not dep.live_dependents and not dep.needed_by and not dep.wanted_by:

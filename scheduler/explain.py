@@ -30,6 +30,8 @@ def explain(core: Core, key: Key) -> str:
     ts = core.tasks.get(key)
     if ts is None:
         return f"The scheduler does not know {key!r}: it was never submitted, or nobody holds a future of it any more."
+    if ts in core.deaths.pending:
+        return f"{key!r} was running on {ts.kills} workers when they died; how the last one did is about to be known."
     if ts.status is WAITING:
         return _explain_waiting(ts)
     if ts.status is QUEUED:
@@ -74,7 +76,14 @@ def _explain_queued(core: Core, ts: TaskState) -> str:
         1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket)
     )
     where = f"in the queue of worker {ts.worker.name}" if ts.worker is not None else "in the common queue"
-    note = "" if any(requirement.fits_now(ws) for ws in admitted) else " The resources it needs are all in use."
+    if requirement.usual is not None:
+        deaths = "a worker" if ts.kills == 1 else f"{ts.kills} workers"
+        where = f"among those that get a worker to themselves, because {deaths} died while they may have been running"
+    note = (
+        ""
+        if requirement.usual is not None or any(requirement.fits_now(ws) for ws in admitted)
+        else " The resources it needs are all in use."
+    )
     if ts.worker is not None:
         note = _silence(core, ts.worker)
     elif all(ws.unresponsive for ws in admitted):

@@ -41,7 +41,7 @@ from ..protocol.messages import (
     Message,
     in_slices,
 )
-from . import liveness, outcomes, submission
+from . import deaths, liveness, outcomes, submission
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
 from .membership import Membership
@@ -122,6 +122,8 @@ class SchedulerMachine:
                 elif type(event) is Heard:
                     self._hear(event.peers)
             self._watch()
+            if core.deaths.pending:
+                deaths.judge(core)
             self._conclude()
             return self._collect()
         finally:
@@ -130,9 +132,10 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
+        verdict = deaths.next_verdict(core)
         if not core.workers:
-            return None
-        deadline = self._watch_at
+            return verdict
+        deadline = self._watch_at if verdict is None else min(self._watch_at, verdict)
         if may_recall(core):
             deadline = min(deadline, core.now + SILENCE_S)
         return deadline

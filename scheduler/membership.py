@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from ..base.errors import KilledWorkerError
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
+from . import deaths
 from .core import Core
 from .events import Disconnect, Instruction
-from .liveness import HEARTBEAT_S, may_be_running
+from .liveness import HEARTBEAT_S
 from .placement import unbind
 from .state import ASSIGNED, ClientState, ObserverState, Peer, TaskState, WorkerState
 from .submission import leave_client
-
-#: Workers that may die while running a task before it is not tried again.
-KILLS_MAX: Final = 3
 
 
 class Membership:
@@ -32,7 +29,9 @@ class Membership:
     def __init__(self, core: Core, versions: Mapping[str, str]) -> None:
         self.core = core
         self.versions = dict(versions)
-        self.retiring: list[tuple[ClientState, int, list[WorkerState]]] = []  # (client, request, workers that must leave)
+        self.retiring: list[
+            tuple[ClientState, int, list[WorkerState]]
+        ] = []  # (client, request, workers that must leave)
         self.awaiting: list[tuple[ClientState, int, int]] = []  # (client, request, number of workers)
         self.stopping: dict[str, None] = {}  # incarnations told to stop: their leaving is planned
 
@@ -101,8 +100,7 @@ class Membership:
         core.unresponsive.pop(ws, None)
         unbind(core, ws)
         if not planned:
-            for ts in may_be_running(ws):
-                ts.kills += 1
+            deaths.record(core, ws, reason)
         lost = list(ws.stored)
         for ts in lost:
             core.drop_holder(ts, ws)
@@ -112,19 +110,12 @@ class Membership:
         for ts in [*ws.assigned, *ws.long_running]:
             if ts.status is ASSIGNED and ts.worker is ws:
                 core.unassign(ts)
-                if ts.kills > KILLS_MAX:
-                    self._fail_killer(ts, ws, reason)
-                else:
-                    core.retreat(ts)
+                if ts.kills and not planned:
+                    deaths.confine(core, ts)
+                core.retreat(ts)
         core.roomy.pop(ws, None)
+        core.reserved.pop(ws, None)
         self.answer_retiring()
-
-    def _fail_killer(self, ts: TaskState, ws: WorkerState, reason: str) -> None:
-        text = (
-            f"task {ts.key!r} was running on {ts.kills} workers when they died, so it is not tried again. The last was "
-            f"{ws.name} ({ws.address}): {reason}. If it ran out of memory, give workers more or split the task."
-        )
-        self.core.fail(ts, self.core.own_failure(ts.key, KilledWorkerError, text))
 
     # ---- waiting for workers ----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from ..base.errors import ProtocolError
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
+from . import deaths
 from .events import Shutdown
 from .explain import explain
 from .inspection import inspect_task, inspect_worker, list_tasks
@@ -241,6 +242,15 @@ def retire_workers(machine: SchedulerMachine, peer: Asker, request: int, names: 
     return LATER
 
 
+def worker_died(
+    machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: int, cause: str, story: str
+) -> None:
+    """Whoever keeps the process of a worker tells how it ended: in a word, and in words."""
+    if not all(isinstance(value, str) for value in (name, cause, story)) or not isinstance(pid, int):
+        raise ValueError("a name, a number, a word and a text are needed")
+    deaths.tell(machine.core, name, pid, cause, story)
+
+
 def shutdown(machine: SchedulerMachine, peer: Asker, request: int) -> None:
     """Stop all workers and the scheduler."""
     for ws in machine.core.workers.values():
@@ -267,5 +277,6 @@ METHODS: Final[dict[str, tuple[Callable[..., Any], tuple[Role, ...]]]] = {
     "wait_for_workers": (wait_for_workers, _CLIENT),
     "restart": (restart, _CLIENT),
     "retire_workers": (retire_workers, _CLIENT),
+    "worker_died": (worker_died, _CLIENT),
     "shutdown": (shutdown, _CLIENT),
 }

@@ -79,7 +79,7 @@ class Requirement:
         Amounts that are taken from the worker while the task is assigned to it.
     """
 
-    __slots__ = ("loose", "queue", "resources", "workers")
+    __slots__ = ("_solitary", "loose", "queue", "resources", "usual", "workers")
 
     def __init__(
         self,
@@ -91,6 +91,15 @@ class Requirement:
         self.loose = loose
         self.resources = resources
         self.queue = Queue()  # runnable tasks with this requirement that are bound to no worker
+        self.usual: Requirement | None = None  # for suspects, who run alone: what they asked for before
+        self._solitary: Requirement | None = None
+
+    def solitary(self) -> Requirement:
+        """The same for suspects: a worker to itself. ``placement.place_suspects`` chooses it."""
+        if self._solitary is None:
+            self._solitary = Requirement(self.workers, self.loose, self.resources)
+            self._solitary.usual = self
+        return self._solitary
 
     @property
     def trivial(self) -> bool:
@@ -109,7 +118,11 @@ class Requirement:
         return self.resources is None or all(ws.resources.get(name, 0) >= amount for name, amount in self.resources)
 
     def fits_now(self, ws: WorkerState) -> bool:
-        """Whether the resources are free on the worker at this moment."""
+        """Whether the worker could start such a task at this moment, next to what it runs."""
+        return self.usual is None and self.has_resources(ws)
+
+    def has_resources(self, ws: WorkerState) -> bool:
+        """Whether the worker has the resources left."""
         return self.resources is None or all(
             ws.free_resources[name] + TOLERANCE >= amount for name, amount in self.resources
         )

@@ -229,6 +229,7 @@ class WorkerState(Peer):
         "occupancy",
         "only",
         "recalled",
+        "reserved",
         "resources",
         "retiring",
         "stored",
@@ -248,6 +249,7 @@ class WorkerState(Peer):
         self.metrics: dict[str, Any] = {}
         self.retiring = False
         self.unresponsive = False
+        self.reserved = False  # for a suspect, which runs alone
         self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots
         self.abandoned: dict[int, Abandoned] = {}  # attempts given up, not answered yet
@@ -279,8 +281,9 @@ class WorkerState(Peer):
 
     @property
     def sent(self) -> int:
-        """Runs that occupy or await one of its thread slots."""
-        return len(self.assigned) + self.abandoned_slots
+        """Runs that occupy or await one of its thread slots; a worker that is reserved for a suspect counts as full."""
+        sent = len(self.assigned) + self.abandoned_slots
+        return max(sent, self.nthreads) if self.reserved else sent
 
 
 class Arriving:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.deaths import VERDICT_S
 from tests.support.scheduler import Cluster
 
 
@@ -30,13 +31,15 @@ def test_what_ran_on_a_lost_worker_runs_elsewhere() -> None:
 def test_a_task_that_kills_workers_is_not_tried_for_ever() -> None:
     cluster = Cluster()
     cluster.submit({"bad": (), "bystander": ("bad",)})
-    for index in range(4):
+    for index in range(3):
         cluster.worker(f"w{index}")
         cluster.lose(f"w{index}")
+    cluster.now += VERDICT_S
+    cluster.step()
     failures = {row[0]: row[2] for x in cluster.take("c") if x[0] == m.FAILED for row in x[1]}
     assert set(failures) == {"bad", "bystander"}
-    assert failures["bad"].startswith("KilledWorkerError: task 'bad' was running on 4 workers when they died")
-    assert "w3 (tcp://w3): connection reset" in failures["bad"]
+    assert failures["bad"].startswith("KilledWorkerError: task 'bad' was running on 3 workers when they died")
+    assert "worker w2 (tcp://w2): connection reset" in failures["bad"]
 
 
 def test_planned_leaving_is_never_held_against_a_task() -> None:

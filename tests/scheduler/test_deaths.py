@@ -1,0 +1,272 @@
+"""Suspects run alone, and are judged when it is known how their workers died."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from myscheduler.protocol import messages as m
+from myscheduler.scheduler.deaths import KILLS_MAX, REMEMBERED_MAX, STORY_CHARS_MAX, VERDICT_S
+from tests.support.scheduler import Cluster
+
+
+def failures(cluster: Cluster) -> dict[Any, str]:
+    """Texts of the failures since the last call, by key."""
+    return {row[0]: row[2] for row in cluster.rows("c", m.FAILED)}
+
+
+def tell(cluster: Cluster, name: str, story: str, cause: str = "crash", pid: int = 1) -> None:
+    assert cluster.call("worker_died", name, pid, cause, story) is None
+
+
+class TestVerdict:
+    def test_names_the_attempts_the_workers_and_how_each_died(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": ()})
+        attempts = []
+        for index, cause in enumerate(("memory", "crash", "crash")):
+            cluster.worker(f"w{index}")
+            attempts.append(cluster.runs(f"w{index}")["bad"])
+            assert failures(cluster) == {}
+            cluster.lose(f"w{index}")
+            tell(cluster, f"w{index}", f"story {index}", cause)
+        assert failures(cluster) == {
+            "bad": "KilledWorkerError: task 'bad' was running on 3 workers when they died, so it is not tried again.\n"
+            f"- attempt {attempts[0]} on worker w0 (tcp://w0): story 0\n"
+            f"- attempt {attempts[1]} on worker w1 (tcp://w1): story 1\n"
+            f"- attempt {attempts[2]} on worker w2 (tcp://w2): story 2\n"
+            "What to try: It outgrew the memory of its workers: give them more (LocalCluster(memory_limit=...), myworker "
+            "--memory-limit), or fewer threads each, or split the task. Compiled code crashed: the last words say where. Call "
+            "the function in a process of your own to repeat it."
+        }
+
+    def test_waits_for_the_story_of_the_last_death_but_not_for_long(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": (), "next": ("bad",)})
+        kill(cluster, KILLS_MAX)
+        assert cluster.status("bad") == "queued"
+        assert cluster.call("explain", "bad") == (
+            "'bad' was running on 3 workers when they died; how the last one did is about to be known."
+        )
+        assert cluster.machine.next_deadline() == VERDICT_S
+        cluster.worker("w-new")
+        assert cluster.runs("w-new") == {}
+        cluster.now = VERDICT_S - 0.01
+        cluster.step()
+        assert failures(cluster) == {}
+        cluster.now = VERDICT_S
+        cluster.step()
+        found = failures(cluster)
+        assert set(found) == {"bad", "next"}
+        assert "worker w2 (tcp://w2): connection reset; nobody told how its process ended" in found["bad"]
+        assert "If the workers ran out of memory" in found["bad"]
+
+    def test_a_story_may_come_before_the_death_is_noticed(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": ()})
+        for index in range(KILLS_MAX):
+            cluster.worker(f"w{index}")
+            tell(cluster, f"w{index}", f"story {index}")
+            cluster.lose(f"w{index}")
+        assert "worker w2 (tcp://w2): story 2" in failures(cluster)["bad"]
+
+    def test_a_task_that_nobody_wants_any_more_is_not_judged(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": ()})
+        kill(cluster, KILLS_MAX)
+        cluster.say("c", (m.RELEASE, ("bad",)))
+        cluster.now = VERDICT_S
+        cluster.step()
+        assert (failures(cluster), cluster.status("bad"), cluster.core.deaths.pending) == ({}, "unknown", {})
+
+    def test_an_input_that_is_lost_meanwhile_does_not_delay_it(self) -> None:
+        cluster = Cluster(workers=1)
+        cluster.submit({"input": (), "bad": ("input",)})
+        cluster.finish("w0", cluster.runs("w0"))
+        for index in range(KILLS_MAX):
+            cluster.lose(f"w{index}")
+            cluster.worker(f"w{index + 1}")
+            cluster.finish(
+                f"w{index + 1}", {key: a for key, a in cluster.runs(f"w{index + 1}").items() if key == "input"}
+            )
+        cluster.lose(f"w{KILLS_MAX}")
+        cluster.now = VERDICT_S
+        cluster.step()
+        assert list(failures(cluster)) == ["bad"]
+
+    def test_a_task_that_is_tried_again_on_demand_begins_with_a_clean_record(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": ()})
+        kill(cluster, KILLS_MAX)
+        cluster.now = VERDICT_S
+        cluster.step()
+        assert failures(cluster)
+        cluster.say("c", (m.RETRY, 90, ("bad",)))
+        kill(cluster, KILLS_MAX - 1, "v")
+        assert failures(cluster) == {}
+        assert [str(death)[:9] for _, death in cluster.core.deaths.suffered["bad"]] == ["worker v0", "worker v1"]
+        cluster.worker("w-last")
+        cluster.run_all()
+        assert cluster.outcomes() == {"bad": "memory"}
+
+    def test_nothing_is_kept_of_what_is_forgotten_and_little_of_the_rest(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": ()})
+        for index in range(REMEMBERED_MAX + 10):
+            cluster.worker(f"w{index}")
+            cluster.lose(f"w{index}")
+            tell(cluster, f"never-seen-{index}", "x" * 2 * STORY_CHARS_MAX)
+            tell(cluster, f"w{index}", "x" * 2 * STORY_CHARS_MAX)
+        deaths = cluster.core.deaths
+        assert (len(deaths.last), len(deaths.early)) == (REMEMBERED_MAX, REMEMBERED_MAX)
+        assert all(len(death.story) == STORY_CHARS_MAX for death in deaths.last.values())
+        cluster.say("c", (m.RELEASE, ("bad",)))
+        assert deaths.suffered == {}
+
+    @pytest.mark.parametrize("arguments", [(), ("w0",), (1, 1, "", ""), ("w0", "1", "", ""), ("w0", 1, "", None)])
+    def test_garbled_stories_are_refused(self, arguments: tuple[Any, ...]) -> None:
+        cluster = Cluster()
+        cluster.say("c", (m.CALL, 90, "worker_died", arguments))
+        assert cluster.disconnected["c"].startswith("worker_died: bad arguments")
+
+
+def kill(cluster: Cluster, times: int, prefix: str = "w") -> None:
+    """Start workers one after the other, and lose each."""
+    for index in range(times):
+        cluster.worker(f"{prefix}{index}")
+        cluster.lose(f"{prefix}{index}")
+
+
+class TestPardon:
+    def test_a_planned_death_is_held_against_nobody(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"x": ()})
+        kill(cluster, KILLS_MAX)
+        tell(cluster, "w2", "was stopped", "planned")
+        cluster.now = VERDICT_S
+        cluster.step()
+        assert failures(cluster) == {}
+        assert cluster.core.tasks["x"].kills == KILLS_MAX - 1
+        cluster.worker("w-last")
+        cluster.run_all()
+        assert cluster.outcomes() == {"x": "memory"}
+
+
+class TestAlone:
+    def test_an_innocent_neighbour_is_never_blamed(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"bad": (), "good": ()})
+        for index in range(KILLS_MAX):
+            cluster.worker(f"w{index}", nthreads=2)
+            runs = cluster.runs(f"w{index}")
+            if index:
+                assert len(runs) == 1
+            if "bad" not in runs:
+                cluster.finish(f"w{index}", runs)
+                runs = cluster.runs(f"w{index}")
+            assert "bad" in runs
+            cluster.lose(f"w{index}")
+        cluster.now = VERDICT_S
+        cluster.step()
+        assert list(failures(cluster)) == ["bad"]
+        cluster.worker("w-last")
+        cluster.run_all()
+        assert cluster.status("good") == "memory"
+
+    def test_suspects_have_all_workers_if_nobody_else_waits(self) -> None:
+        cluster = Cluster(workers=1, nthreads=3)
+        cluster.submit({"x-1": (), "x-2": (), "x-3": ()})
+        cluster.lose("w0")
+        for name in ("w1", "w2", "w3"):
+            cluster.worker(name, nthreads=3)
+        assert [len(cluster.runs(name)) for name in ("w1", "w2", "w3")] == [1, 1, 1]
+
+    def test_others_keep_half_of_the_workers(self) -> None:
+        cluster = Cluster(workers=1, nthreads=4)
+        cluster.submit({f"x-{index}": () for index in range(4)})
+        cluster.lose("w0")
+        cluster.submit({f"y-{index}": () for index in range(40)})
+        cluster.step()
+        for name in ("w1", "w2", "w3", "w4"):
+            cluster.worker(name)
+        running = {name: list(cluster.runs(name)) for name in ("w1", "w2", "w3", "w4")}
+        assert sum(any(key[0] == "x" for key in keys) for keys in running.values()) == 2
+        assert all(len({key[0] for key in keys}) == 1 for keys in running.values())
+
+    def test_a_busy_worker_is_emptied_for_a_suspect_and_used_again_afterwards(self) -> None:
+        cluster = Cluster(workers=1)
+        cluster.submit({"bad": ()})
+        cluster.lose("w0")
+        cluster.core.tasks["bad"].rank += 2**40  # behind all others
+        cluster.worker("w1", nthreads=2)
+        suspect = cluster.runs("w1")
+        assert list(suspect) == ["bad"]
+        cluster.submit({f"y-{index}": () for index in range(6)})
+        assert cluster.runs("w1") == {}
+        cluster.finish("w1", suspect)
+        assert {key[0] for key in cluster.runs("w1")} == {"y"}
+
+    def test_what_runs_is_waited_for_and_what_does_not_is_asked_back(self) -> None:
+        cluster = Cluster(workers=2)
+        cluster.submit({"bad": ()})
+        [owner] = [name for name in ("w0", "w1") if cluster.runs(name)]
+        other = "w1" if owner == "w0" else "w0"
+        cluster.submit({f"y-{index}": () for index in range(4)})
+        before = cluster.runs(other)
+        (first, second) = before
+        cluster.lose(owner)
+        assert cluster.runs(other) == {}
+        assert cluster.rows(other, m.RECALL) == [(second, before[second])]
+        cluster.say(other, (m.RECALLED, ((second, before[second]),)))
+        assert cluster.runs(other) == {}
+        cluster.finish(other, {first: before[first]})
+        assert list(cluster.runs(other)) == ["bad"]
+
+    def test_a_reserved_worker_is_given_back_when_the_suspect_is_not_wanted_any_more(self) -> None:
+        cluster = Cluster(workers=2)
+        cluster.submit({"y": ()})
+        [owner] = [name for name in ("w0", "w1") if cluster.runs(name)]
+        other = "w1" if owner == "w0" else "w0"
+        cluster.submit({"z": ()})
+        assert list(cluster.runs(other)) == ["z"]
+        cluster.lose(owner)  # y is a suspect now, and the only worker is busy
+        assert cluster.core.workers[other].reserved
+        cluster.say("c", (m.RELEASE, ("y",)))
+        assert not cluster.core.workers[other].reserved
+        cluster.submit({"x": ()})
+        assert list(cluster.runs(other)) == ["x"]
+
+    def test_restrictions_and_resources_hold_for_suspects_as_well(self) -> None:
+        cluster = Cluster()
+        cluster.submit({"x": ()}, resources=(("GPU", 1.0),))
+        cluster.worker("w0", resources={"GPU": 1.0})
+        assert list(cluster.runs("w0")) == ["x"]
+        cluster.lose("w0")
+        cluster.worker("w1")
+        assert cluster.runs("w1") == {}
+        assert "GPU=1" in cluster.call("explain", "x")
+        cluster.worker("w2", resources={"GPU": 1.0})
+        assert list(cluster.runs("w2")) == ["x"]
+
+    def test_a_suspect_that_leaves_its_slot_lets_others_in(self) -> None:
+        cluster = Cluster(workers=1)
+        cluster.submit({"parent": ()})
+        cluster.lose("w0")
+        cluster.worker("w1")
+        runs = cluster.runs("w1")
+        cluster.submit({"child": ()})
+        assert cluster.runs("w1") == {}
+        cluster.say("w1", (m.SECEDED, (("parent", runs["parent"]),)))
+        assert list(cluster.runs("w1")) == ["child"]
+
+    def test_explained(self) -> None:
+        cluster = Cluster(workers=2)
+        cluster.submit({"x": ()})
+        [owner] = [name for name in ("w0", "w1") if cluster.runs(name)]
+        cluster.submit({"y": ()})
+        cluster.lose(owner)
+        assert cluster.call("explain", "x") == (
+            "'x' is ready to run; 0 tasks are before it among those that get a worker to themselves, because a worker died "
+            "while they may have been running."
+        )
