@@ -17,7 +17,9 @@ from typing import Any, Final, TypeAlias
 
 from ..base.errors import ProtocolError
 from ..base.limits import ROWS_PER_MESSAGE_MAX
+from . import contents
 from .blob import Blob
+from .contents import KEY_TYPES
 from .shared import PipedBlob, SharedBlob
 
 Message: TypeAlias = tuple[Any, ...]
@@ -148,7 +150,7 @@ FLAG_WANTED: Final = 1
 
 _Types: TypeAlias = tuple[type, ...]
 _NIL: Final = type(None)
-_KEY: Final[_Types] = (str, tuple, int, bytes, float)
+_KEY: Final[_Types] = KEY_TYPES
 _PAYLOAD: Final[_Types] = (bytes, Blob)
 _NUMBER: Final[_Types] = (float, int)
 _RUN: Final[tuple[_Types, ...]] = (_KEY, (int,))
@@ -206,10 +208,22 @@ class Spec:
     fields: tuple[_Types | Rows, ...]
     #: Arrays in it are of keys; else they may hold anything.
     hashed: bool = True
+    #: Looks at what the types do not say.
+    content: contents.Check | None = None
 
 
-def _spec(name: str, senders: Iterable[Role], *fields: _Types | Rows, hashed: bool = True) -> Spec:
-    return Spec(name, frozenset(senders), fields, hashed)
+def _spec(
+    name: str,
+    senders: Iterable[Role],
+    *fields: _Types | Rows,
+    hashed: bool = True,
+    content: contents.Check | None = None,
+    keys: int | None = None,
+) -> Spec:
+    """``keys``: the position of an array that holds keys and nothing else."""
+    if keys is not None:
+        content = contents.each_of(name, keys)
+    return Spec(name, frozenset(senders), fields, hashed, content)
 
 
 _ANY = tuple(Role)
@@ -217,7 +231,7 @@ _S, _W, _C = (Role.SCHEDULER,), (Role.WORKER,), (Role.CLIENT,)
 _FUNCTIONS: Final[tuple[_Types, ...]] = ((bytes,), _PAYLOAD)
 
 SPECS: Final[dict[int, Spec]] = {
-    HELLO: _spec("HELLO", _ANY, (dict,)),
+    HELLO: _spec("HELLO", _ANY, (dict,), content=contents.check_hello),
     WELCOME: _spec("WELCOME", (Role.SCHEDULER, Role.WORKER), (dict,)),
     REFUSED: _spec("REFUSED", (Role.SCHEDULER, Role.WORKER), (str,), (str,)),
     GOODBYE: _spec("GOODBYE", _ANY, (str,)),
@@ -230,14 +244,17 @@ SPECS: Final[dict[int, Spec]] = {
         Rows((_KEY, (bytes,), _PAYLOAD, (tuple,), (int,), (int,))),
         (tuple, _NIL),
         (bool,),
+        content=contents.check_submit,
     ),
-    WANT: _spec("WANT", _C, (tuple,)),
-    RELEASE: _spec("RELEASE", _C, (tuple,)),
-    CANCEL: _spec("CANCEL", _C, (int,), (tuple,), (bool,), (str,)),
-    RETRY: _spec("RETRY", _C, (int,), (tuple,)),
-    PLACED: _spec("PLACED", _C, (int,), Rows((_KEY, (int,), (int,), (str,), (tuple,)))),
-    FETCH: _spec("FETCH", _C, (int,), (tuple,)),
-    UNDEFINE: _spec("UNDEFINE", (Role.CLIENT, Role.SCHEDULER), (tuple,)),
+    WANT: _spec("WANT", _C, (tuple,), keys=1),
+    RELEASE: _spec("RELEASE", _C, (tuple,), keys=1),
+    CANCEL: _spec("CANCEL", _C, (int,), (tuple,), (bool,), (str,), keys=2),
+    RETRY: _spec("RETRY", _C, (int,), (tuple,), keys=2),
+    PLACED: _spec("PLACED", _C, (int,), Rows((_KEY, (int,), (int,), (str,), (tuple,))), content=contents.check_placed),
+    FETCH: _spec("FETCH", _C, (int,), (tuple,), keys=2),
+    UNDEFINE: _spec(
+        "UNDEFINE", (Role.CLIENT, Role.SCHEDULER), (tuple,), content=contents.each_of("UNDEFINE", 1, (bytes,))
+    ),
     CALL: _spec("CALL", (Role.CLIENT, Role.OBSERVER), (int,), (str,), (tuple,), hashed=False),
     IN_MEMORY: _spec("IN_MEMORY", _S, Rows((_KEY, (int,), (str,), (*_PAYLOAD, _NIL), (str, _NIL)))),
     FAILED: _spec("FAILED", _S, Rows((_KEY, _PAYLOAD, (str,), (str,), _KEY))),
@@ -255,13 +272,23 @@ SPECS: Final[dict[int, Spec]] = {
     GATHER: _spec("GATHER", _S, (int,), Rows(_RUN)),
     STOP: _spec("STOP", _S, (str,), (str,)),
     ACQUIRE: _spec("ACQUIRE", _S, Rows((_KEY, (int,), (int,), (tuple,)))),
-    RESULTS: _spec("RESULTS", _W, Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,)))),
-    ERRORS: _spec("ERRORS", _W, Rows((_KEY, (int,), _PAYLOAD, (str,), (str,), (int,), (float,), (float,)))),
+    RESULTS: _spec(
+        "RESULTS",
+        _W,
+        Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,))),
+        content=contents.check_results,
+    ),
+    ERRORS: _spec(
+        "ERRORS",
+        _W,
+        Rows((_KEY, (int,), _PAYLOAD, (str,), (str,), (int,), (float,), (float,))),
+        content=contents.check_errors,
+    ),
     REPLICAS: _spec("REPLICAS", _W, Rows(_RUN)),
-    UNFETCHED: _spec("UNFETCHED", _W, Rows((_KEY, (int,), (tuple,)))),
+    UNFETCHED: _spec("UNFETCHED", _W, Rows((_KEY, (int,), (tuple,))), content=contents.check_unfetched),
     RECALLED: _spec("RECALLED", _W, Rows(_RUN)),
     SECEDED: _spec("SECEDED", _W, Rows(_RUN)),
-    HEARTBEAT: _spec("HEARTBEAT", _W, (dict,)),
+    HEARTBEAT: _spec("HEARTBEAT", _W, (dict,), content=contents.check_heartbeat),
     GET_DATA: _spec("GET_DATA", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN)),
     PUT_DATA: _spec("PUT_DATA", _C, (int,), Rows((_KEY, (int,), _PAYLOAD))),
     STORED: _spec("STORED", _W, (int,), Rows((_KEY, (int,), (int,), (str,)))),
@@ -314,6 +341,8 @@ def validate(message: Any, sender: Role) -> None:
             raise ProtocolError(f"{spec.name}: unexpected {type(value).__name__}")
         elif type(value) is tuple and spec.hashed:
             _check_hashable(spec.name, value)
+    if spec.content is not None:
+        spec.content(message)
 
 
 def in_slices(rows: list[Row], make: Callable[[tuple[Row, ...]], Message]) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from ..base.errors import InternalError, ProtocolError
+from ..base.errors import InternalError, KeyTypeError, ProtocolError
 from ..base.ids import Epoch
 from ..protocol.messages import (
     ACQUIRE,
@@ -175,7 +175,9 @@ class SchedulerMachine:
                     handler(core, peer, message)
                 else:
                     self._receive_rare(peer, message)
-        except ProtocolError as error:
+                    if message[0] == GOODBYE:
+                        break  # what comes after it is nobody's
+        except (ProtocolError, KeyTypeError) as error:
             self.instructions.append(Disconnect(incarnation, str(error)))
             self._leave(incarnation, str(error), planned=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..base.errors import ProtocolError
-from ..base.keys import Key
+from ..base.keys import Key, validate_key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
 from . import deaths
@@ -41,7 +41,7 @@ def on_call(machine: SchedulerMachine, peer: Asker, message: Message) -> None:
         return
     try:
         value = method(machine, peer, request, *args)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ProtocolError(f"{name}: bad arguments: {error}") from error
     if value is not LATER:
         core.message(peer, (REPLY, request, True, value))
@@ -203,6 +203,10 @@ def place(
     core = machine.core
     if not isinstance(peer, ClientState) or not 0 <= count <= ROWS_PER_MESSAGE_MAX:
         raise ValueError(f"between 0 and {ROWS_PER_MESSAGE_MAX} items at a time")
+    if keys is not None and len(keys) != count:
+        raise ValueError(f"{len(keys)} keys for {count} items")
+    for key in keys or ():
+        validate_key(key)
     workers = [ws for ws in _chosen(machine, names) if ws.accepting]
     if not workers:
         wanted = f"none of the workers {', '.join(names)}" if names else "no worker"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..base.errors import CancelledError, ProtocolError
+from ..base.errors import CancelledError, KeyTypeError, ProtocolError
 from ..base.keys import Key, validate_key
 from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
@@ -32,14 +32,18 @@ def on_submit(core: Core, client: ClientState, message: Message) -> None:
         arriving = client.arriving[request] = Arriving(core.next_order)
     entered: list[TaskState] = []
     tasks = core.tasks
-    for row in rows:
-        ts = tasks.get(row[0])
-        if ts is None:
-            ts = _new_task(core, row, arriving, parsed)
-            if wants is not None:
-                ts.needed_by += 1
-                arriving.held.append(ts)
-        entered.append(ts)
+    try:
+        for row in rows:
+            ts = tasks.get(row[0])
+            if ts is None:
+                ts = _new_task(core, row, arriving, parsed)
+                if wants is not None:
+                    ts.needed_by += 1
+                    arriving.held.append(ts)
+            entered.append(ts)
+    except (ProtocolError, KeyTypeError):
+        core.loose += entered  # the client will be dropped, and nobody has said yet that he wants them
+        raise
     for ts in entered if wants is None else [entered[index] for index in wants]:
         core.want(client, ts)
         core.tell(client, ts)

@@ -16,7 +16,7 @@ from tests.fuzz.targets import CREDENTIALS, TARGETS, recorded
 CORPUS: Final = Path(__file__).parent / "corpus"
 _VALUES: Final[dict[type, Any]] = {
     str: "text",
-    int: 7,
+    int: 0,
     float: 0.5,
     bool: True,
     bytes: b"\x80\x05K\x01.",
@@ -41,6 +41,12 @@ def examples() -> dict[str, m.Message]:
             else:
                 fields.append(_VALUES[expected[0]])
         found[spec.name] = tuple(fields)
+    nothing = (None,) * (len(m.OPTION_FIELDS) - 5)
+    options = ((1.5, 2, ("w",), True, (("gpu", 1),), *nothing), (0, 0, None, False, None, *nothing))
+    found["SUBMIT"] = (*found["SUBMIT"][:3], options, found["SUBMIT"][4], (1, 0), False)
+    found["PLACED"] = (m.PLACED, 1, (("x", 1, 8, "int", ("c" * 16,)),))
+    found["UNDEFINE"] = (m.UNDEFINE, (b"f" * 16,))
+    found["UNFETCHED"] = (m.UNFETCHED, (("x", 1, ((("k", 1), 2, "tcp://h:1"),)),))
     return found
 
 

@@ -23,6 +23,7 @@ from myscheduler.protocol.messages import (
     RESULTS,
     SPECS,
     SUBMIT,
+    UNFETCHED,
     WANT,
     Role,
     Rows,
@@ -32,7 +33,7 @@ from myscheduler.protocol.messages import (
 
 #: One valid value for each type a field may have.
 SAMPLES: dict[type, Any] = {
-    int: 1,
+    int: 0,
     float: 1.5,
     str: "x",
     bytes: b"x",
@@ -47,6 +48,8 @@ SAMPLES: dict[type, Any] = {
 
 def sample(op: int) -> tuple[Any, ...]:
     """A valid message with one row in each of its tables."""
+    if op == UNFETCHED:
+        return (op, (("x", 1, (("y", 1, "tcp://host:1"),)),))
     fields: list[Any] = []
     for field in SPECS[op].fields:
         if isinstance(field, Rows):
