@@ -10,9 +10,14 @@ PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 # The package lies at the root, so its name is that of this link, not of the checkout's folder.
 LINK := .mypy_cache/path
 
+# For make sim.
+SEEDS ?= 1000
+FIRST ?= 0
+FAULTS ?= all
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +72,9 @@ fuzz: $(INSTALLED)  ## Feed nonsense to everything that reads bytes of others: m
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3' \
 		|| echo "make: atheris cannot be installed here, so the cases are made blindly"
 	@nice -n 19 $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+sim: $(INSTALLED)  ## Clusters in virtual time with random faults, on all processors: make sim SEEDS=10000 FIRST=0 FAULTS=all
+	@$(BIN)/python -m tests.sim.farm --seeds $(SEEDS) --first $(FIRST) --faults $(FAULTS)
 
 bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
 	$(BIN)/python -m benchmarks.compare

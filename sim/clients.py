@@ -2,106 +2,255 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
+from ..client.effects import Answer
 from ..client.machine import ClientMachine
-from ..client.outbox import DEFAULT_OPTION
-from ..client.records import ERROR, FINISHED, PENDING, Record
+from ..client.outbox import DEFAULT_OPTION, Option
+from ..client.records import CANCELLED, ERROR, FINISHED, LOST, PENDING, Record
+from ..protocol import messages as m
 from ..protocol.messages import Message, Role
-from .graphs import SimTask, evaluate
-from .world import Wire
+from .graphs import Expected, SimTask, evaluate
+from .links import End
+from .scheduler import EPOCH, INCARNATION, VERSIONS
+from .world import Process
 
 if TYPE_CHECKING:
     from .run import Simulation
 
-_FUNC_ID = b"simulated task  "
+FUNC_ID: Final = b"simulated task  "
 
 
-class SimClient:
-    """One client that submits graphs and checks what comes back."""
+class SimClient(Process):
+    """One client that submits graphs, changes its mind, and checks what comes back.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        The cluster it uses.
+    incarnation : str
+        16 hexadecimal digits.
+    """
 
     def __init__(self, simulation: Simulation, incarnation: str) -> None:
+        super().__init__(simulation.world)
         self.simulation = simulation
-        self.world = simulation.world
         self.incarnation = incarnation
         self.machine = ClientMachine()
+        self.graph: dict[Key, SimTask] = {}
+        self.wanted: dict[Key, None] = {}
+        self.submitted = False
+        self.connected = True
         self.records: dict[Key, Record] = {}
-        self.expected: dict[Key, int | None] = {}
-        self.values: dict[Key, int] = {}
+        self.values: dict[Record, int] = {}
+        self.expected: dict[Key, Expected] = {}
+        #: keys whose futures may be cancelled by now: somebody has asked for it
+        self.may_be_cancelled: dict[Key, None] = {}
+        self._states: dict[Record, str] = {}
+        self._retried: dict[Record, None] = {}
         self._fetching: dict[Key, None] = {}
-        self.to_scheduler = Wire(self.world, Role.CLIENT, incarnation, simulation.scheduler.receiver(incarnation))
-        self.from_scheduler = Wire(self.world, Role.SCHEDULER, "0" * 16, self._on_messages)
+        self._awaited: dict[int, str] = {}
+        self._calls = 0
+        self.link = End(self, incarnation, INCARNATION, Role.SCHEDULER)
+        self.link.on_messages = self._on_messages
+        self.link.on_closed = self._on_closed
 
-    def start(self, info: dict[str, Any]) -> None:
-        """Say HELLO."""
+    def start(self) -> None:
+        """Dial the scheduler and say HELLO."""
+        self.simulation.scheduler.accept(self.link, Role.CLIENT)
+        info: dict[str, Any] = {"versions": VERSIONS}
         self.machine.hello("hello", info)
-        self.machine.take_outbox()  # the simulated scheduler is told by PeerJoined, as its shell would do
+        self.flush()
 
-    def submit(self, graph: dict[Key, SimTask], wanted: list[Key]) -> None:
-        """Submit a graph in slices of random size; futures of the wanted keys only."""
-        self.expected.update({key: value for key, value in evaluate(graph).items() if key in wanted})
-        rows = [(key, _FUNC_ID, task.payload(), task.deps, order, 0) for order, (key, task) in enumerate(graph.items())]
+    def die(self) -> None:
+        """Stop at once."""
+        self.alive = False
+        self.connected = False
+        self.link.abort("dead")
+
+    # ---- what its user does -----------------------------------------------------------------------------------------
+
+    def submit(self) -> None:
+        """Submit the graph in slices of random size; futures of the wanted keys only."""
+        if not self.connected:
+            return
+        self.submitted = True
+        graph, wanted = self.graph, self.wanted
+        self.expected.update(evaluate(graph))
+        options: dict[Option, int] = {}
+        rows: list[m.Row] = []
+        for order, (key, task) in enumerate(graph.items()):
+            resources = (("gpu", float(task.gpus)),) if task.gpus else None
+            wishes: Any = (task.priority, task.retries, *DEFAULT_OPTION[2:4], resources, *DEFAULT_OPTION[5:])
+            option = options.setdefault(wishes, len(options))
+            rows.append((key, FUNC_ID, task.payload(), task.deps, order, option))
         request = self.machine.new_request()
-        functions = ((_FUNC_ID, b"code"),)
         size = self.world.random.choice((5, 50, ROWS_PER_MESSAGE_MAX))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             wants = tuple(index for index, row in enumerate(part) if row[0] in wanted)
             more = start + size < len(rows)
-            for record in self.machine.submit_slice(request, functions, (DEFAULT_OPTION,), part, wants, more):
-                self.records[record.key] = record
+            made = self.machine.submit_slice(request, ((FUNC_ID, b"code"),), tuple(options), part, wants, more)
+            self._adopt(made)
+        self.flush()
+
+    def _adopt(self, records: list[Record]) -> None:
+        for record in records:
+            if self.records.get(record.key) is record:
+                self.machine.release([record])  # one reference is enough
+            self.records[record.key] = record
+
+    def resubmit(self) -> None:
+        """Submit the graph once more, while futures of it are still held, or after they were let go."""
+        if self.submitted:
+            for key in [key for key, record in self.records.items() if record.state in (CANCELLED, LOST)]:
+                self.machine.release([self.records.pop(key)])
+            self.submit()
+
+    def want(self, keys: list[Key], owner: SimClient) -> None:
+        """Attach to keys of another client."""
+        self.expected.update({key: owner.expected[key] for key in keys})
+        for key in keys:
+            self.may_be_cancelled[key] = None  # nobody may hold it any more
+            self._adopt([self.machine.want(key)])
+        self.flush()
+
+    def release(self, keys: list[Key]) -> None:
+        """Let go of some futures."""
+        self.machine.release([self.records.pop(key) for key in keys])
+        self.flush()
+
+    def cancel(self, keys: list[Key], force: bool) -> None:
+        """Ask that these be cancelled."""
+        self.machine.cancel(self._token("cancel"), [self.records[key] for key in keys], force, "changed my mind")
+        self.flush()
+
+    def retry(self) -> int:
+        """Ask that what has failed be run again; returns how many tasks that concerns."""
+        failed = [record for record in self.records.values() if record.state == ERROR]
+        if failed:
+            for record in failed:
+                self._retried[record] = None
+            self.machine.retry(self._token("retry"), failed)
+            for record in failed:
+                self._states[record] = record.state
+            self.flush()
+        return len(failed)
+
+    def call(self, method: str, *args: Any) -> None:
+        """Ask the scheduler for something by name."""
+        self.machine.call(self._token(method), method, args)
         self.flush()
 
     def release_all(self) -> None:
         """Let go of all futures."""
-        self.machine.release(self.records.values())
-        self.records.clear()
-        self.flush()
+        if self.connected:
+            self.release(list(self.records))
+
+    def _token(self, what: str) -> int:
+        self._calls += 1
+        self._awaited[self._calls] = what
+        return self._calls
 
     def flush(self) -> None:
         """Send what the machine has queued."""
-        self.to_scheduler.send(self.machine.take_outbox())
+        self.link.send(self.machine.take_outbox())
         if self.simulation.options.check:
             self.machine.check()
 
+    # ---- what comes back --------------------------------------------------------------------------------------------
+
     def _on_messages(self, messages: tuple[Message, ...]) -> None:
-        effects = self.machine.handle(messages)
-        for answer in effects.answers:
-            if answer.token == "fetch" and answer.ok:
+        if messages[0][0] == m.WELCOME:
+            self.link.epoch = EPOCH
+        self._answered(self.machine.handle(messages).answers)
+        self._look()
+        self.flush()
+
+    def _on_closed(self, reason: str) -> None:
+        self.connected = False
+        self.machine.disconnected(reason)
+        self._awaited.clear()
+        self._look()
+        for record in self.records.values():
+            if record.state == PENDING:
+                raise AssertionError(f"{record!r} of a client that is cut off waits forever")
+
+    def _answered(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            if isinstance(answer.token, int):
+                if answer.token not in self._awaited:
+                    raise AssertionError(f"request {answer.token} is answered a second time")
+                del self._awaited[answer.token]
+            elif answer.token == "fetch" and answer.ok:
                 rows, missing = answer.value
                 for key, payload in rows:
                     self._fetching.pop(key, None)
-                    self.values[key] = int(payload)
+                    record = self.records.get(key)
+                    if record is not None and record.state == FINISHED:
+                        self.values[record] = int(payload)
                 for key, _ in missing:
                     self._fetching.pop(key, None)
+
+    def _look(self) -> None:
+        """Note new outcomes, refuse second ones, and fetch values that did not come along."""
+        states = self._states
         for key, record in self.records.items():
-            if record.state == FINISHED and key not in self.values and key not in self._fetching:
+            state = record.state
+            before = states.get(record, PENDING)
+            if state != before:
+                self._check_move(record, before)
+                states[record] = state
+            if state == FINISHED and record not in self.values and key not in self._fetching and self.connected:
                 payload = record.result.payload
                 if payload is not None:
-                    self.values[key] = int(payload)  # type: ignore[arg-type]
+                    self.values[record] = int(payload)  # type: ignore[arg-type]
                 else:
                     self._fetching[key] = None
                     self.machine.fetch("fetch", (key,))
-        self.flush()
+
+    def _check_move(self, record: Record, before: str) -> None:
+        """A future has one outcome, unless its user asked to try again, or it was taken away before it was fetched."""
+        if before == PENDING or (before == FINISHED and record.state in (CANCELLED, LOST)):
+            return
+        if before == ERROR and record in self._retried:
+            return
+        raise AssertionError(f"future {record.key!r} was {before} and is {record.state} now")
+
+    # ---- the comparison ---------------------------------------------------------------------------------------------
 
     def open_keys(self) -> list[Key]:
         """Keys whose outcome, or value, is not here yet."""
         return [
             key
             for key, record in self.records.items()
-            if record.state == PENDING or (record.state == FINISHED and key not in self.values)
+            if record.state == PENDING or (record.state == FINISHED and record not in self.values)
         ]
 
+    def open_requests(self) -> list[str]:
+        """What was asked for and not answered yet. A restart may wait for workers that will not be back."""
+        return [what for what in self._awaited.values() if what != "restart"]
+
     def wrong_keys(self) -> list[tuple[Key, str]]:
-        """Keys whose outcome is not what a sequential evaluation gives."""
+        """Keys whose outcome is none of those it may have."""
         wrong: list[tuple[Key, str]] = []
         for key, record in self.records.items():
-            expected = self.expected[key]
-            state = ERROR if expected is None else FINISHED
-            if record.state != state:
-                wrong.append((key, f"is {record.state}, not {state}"))
-            elif expected is not None and self.values[key] != expected:
-                wrong.append((key, f"has the value {self.values[key]}, not {expected}"))
+            problem = self._problem(record, self.expected[key])
+            if problem:
+                wrong.append((key, problem))
         return wrong
+
+    def _problem(self, record: Record, expected: Expected) -> str:
+        state = record.state
+        if state == FINISHED:
+            value = self.values[record]
+            return "" if value == expected.value else f"has the value {value}, not {expected.value}"
+        if state == ERROR:
+            if expected.may_fail or self.simulation.excuses(record.failure.text):
+                return ""
+            return f"failed with {record.failure.text!r}, should be {expected.value}"
+        if state == CANCELLED and record.key in self.may_be_cancelled:
+            return ""
+        return f"is {state}, not {FINISHED if expected.value is not None else ERROR}"

@@ -4,36 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from ..base.ids import Randomness
 from ..base.keys import Key
 
 #: Values stay below this.
-MODULUS = 2**61 - 1
+MODULUS: Final = 2**61 - 1
+#: Raises however often it runs.
+ALWAYS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class SimTask:
-    """One task: its own number, its inputs in order, how long it runs, whether it raises."""
+    """One task.
+
+    Parameters
+    ----------
+    number : int
+        Its own number.
+    deps : tuple of keys
+        Its inputs, in order.
+    seconds : float
+        How long it runs.
+    raises : int
+        How many of its runs raise, before one does not.
+    retries : int
+        How often the scheduler tries again.
+    secedes : bool
+        Whether it leaves its thread slot half way.
+    priority : int
+        Higher first.
+    gpus : int
+        How many units of the resource ``gpu`` it takes.
+    """
 
     number: int
     deps: tuple[Key, ...]
     seconds: float
-    raises: bool = False
+    raises: int = 0
+    retries: int = 0
+    secedes: bool = False
+    priority: int = 0
+    gpus: int = 0
 
     def payload(self) -> bytes:
         """What the scheduler passes on unread."""
-        return f"{self.number} {self.seconds} {int(self.raises)}".encode()
+        return f"{self.number} {self.seconds} {self.raises} {int(self.secedes)} {self.gpus}".encode()
 
     @staticmethod
     def read(payload: bytes, deps: tuple[Key, ...]) -> SimTask:
-        """What ``payload`` was made of."""
-        number, seconds, raises = payload.decode().split()
-        return SimTask(int(number), deps, float(seconds), raises == "1")
+        """What a worker learns of the task."""
+        number, seconds, raises, secedes, gpus = payload.decode().split()
+        return SimTask(int(number), deps, float(seconds), int(raises), secedes=secedes == "1", gpus=int(gpus))
 
     def value(self, inputs: list[int]) -> int:
         """The result for these values of the inputs."""
         return (self.number + sum(weight * value for weight, value in enumerate(inputs, 2))) % MODULUS
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a sequential evaluation gives.
+
+    Parameters
+    ----------
+    value : int or None
+        None for tasks that fail whatever happens, or need one that does.
+    may_fail : bool
+        It depends on how many of its runs are counted: reports of a run that raised may be lost with a worker.
+    """
+
+    value: int | None
+    may_fail: bool = False
 
 
 def random_graph(random: Randomness, prefix: str, size: int, failures: float) -> dict[Key, SimTask]:
@@ -42,22 +85,35 @@ def random_graph(random: Randomness, prefix: str, size: int, failures: float) ->
     keys: list[Key] = []
     reach = random.choice((2, 8, size))  # inputs come from the last few tasks (deep) or from anywhere (wide)
     mean = random.choice((1e-5, 1e-3, 0.1))
+    special = random.choice((0.0, 0.0, 0.2))
     for index in range(size):
         pool = keys[-reach:]
         count = min(len(pool), random.choice((0, 0, 1, 1, 2, 3, 8)))
         deps = tuple(random.sample(pool, count))
         key: Key = f"{prefix}-{index}" if random.random() < 0.8 else (prefix, index)
         seconds = random.expovariate(1 / mean)
-        graph[key] = SimTask(random.randrange(MODULUS), deps, seconds, random.random() < failures)
+        raises = random.choice((ALWAYS, 1, 2, 3)) if random.random() < failures else 0
+        retries = random.choice((0, 0, 1, 3)) if raises else 0
+        task = SimTask(random.randrange(MODULUS), deps, seconds, raises, retries)
+        if random.random() < special:
+            task = SimTask(
+                *(task.number, deps, seconds, raises, retries),
+                secedes=random.random() < 0.3,
+                priority=random.choice((-1, 0, 5)),
+                gpus=random.choice((0, 0, 1)),
+            )
+        graph[key] = task
         keys.append(key)
     return graph
 
 
-def evaluate(graph: Mapping[Key, SimTask]) -> dict[Key, int | None]:
-    """The values, one task after the other; None for tasks that fail or need one that does."""
-    values: dict[Key, int | None] = {}
+def evaluate(graph: Mapping[Key, SimTask]) -> dict[Key, Expected]:
+    """What must come out, one task after the other."""
+    expected: dict[Key, Expected] = {}
     for key, task in graph.items():
-        inputs = [values[dep] for dep in task.deps]
-        known = [value for value in inputs if value is not None]
-        values[key] = None if task.raises or len(known) < len(inputs) else task.value(known)
-    return values
+        inputs = [expected[dep] for dep in task.deps]
+        known = [entry.value for entry in inputs if entry.value is not None]
+        fails = task.raises == ALWAYS or len(known) < len(inputs)
+        doubtful = task.raises > task.retries or any(entry.may_fail for entry in inputs)
+        expected[key] = Expected(None if fails else task.value(known), may_fail=fails or doubtful)
+    return expected

@@ -1,26 +1,34 @@
-"""One simulation: a cluster, random graphs, deaths of workers; then the comparison and the clean-up."""
+"""One simulation: a cluster, random graphs, faults at random moments; then the comparison and the clean-up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
-from zlib import crc32
+from typing import Final
 
-from ..base.errors import MySchedulerError
-from ..base.ids import Epoch, seeded
-from ..protocol.messages import Message, Role
-from ..scheduler.check import check
-from ..scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send
-from ..scheduler.machine import SchedulerMachine
-from .clients import SimClient
-from .graphs import random_graph
+from ..base.errors import MySchedulerError, UsageError
+from ..base.ids import seeded
+from ..base.keys import Key
+from .audit import Audit
+from .clients import FUNC_ID, SimClient
+from .faults import FAULTS, HARMLESS
+from .graphs import SimTask, random_graph
+from .links import End
+from .scheduler import SimScheduler
 from .workers import SimWorker
-from .world import World
+from .world import Process, World
 
-VERSIONS: Final = {"python": "simulated", "myscheduler": "simulated"}
-#: Virtual seconds after which something must have gone wrong.
-PATIENCE_S: Final = 3600.0
+#: A silent peer is given up within this.
+GIVEN_UP_S: Final = 31.0
+#: Once the faults are over, all runnable work ends within three times that, twice the time it would take on one thread,
+#: and this.
+SLACK_S: Final = 10.0
+#: Once all futures are released, nothing is left after this.
+CLEAN_S: Final = 3 * GIVEN_UP_S + SLACK_S
+#: Workers that die with a task before it is failed.
+KILLS_MIN: Final = 4
+#: Fetches of an input that fail before its task is failed: one that finds two holders out of reach counts twice.
+UNFETCHED_MIN: Final = 3
 
 
 class SimulationError(MySchedulerError):
@@ -33,71 +41,50 @@ class Options:
 
     Parameters
     ----------
-    deaths : int
-        Workers that die at random moments; each is replaced.
+    faults : tuple of str, optional
+        The kinds of faults to choose from, by their names in ``faults.FAULTS``; all by default, none if empty.
     check : bool
-        Recompute all derived indexes after every event.
+        Check all tables after every event.
     """
 
-    deaths: int = 2
+    faults: tuple[str, ...] | None = None
     check: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.faults or () if name not in FAULTS]
+        if unknown:
+            raise UsageError(f"there are no faults named {', '.join(unknown)}; known are {', '.join(FAULTS)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened in one simulation: counts, virtual seconds, and a digest that is equal for equal runs."""
+    """What happened in one simulation.
+
+    Parameters
+    ----------
+    seed : int
+        What decided everything.
+    tasks : int
+        Tasks in all graphs.
+    executed : int
+        Runs of tasks that were started.
+    faults : tuple of (str, int)
+        How often each kind of fault happened, without those that did not.
+    steps : int
+        Events of the world.
+    seconds : float
+        Virtual time.
+    trace : int
+        A digest of all that went over the wires, equal for equal runs.
+    """
 
     seed: int
     tasks: int
     executed: int
-    deaths: int
+    faults: tuple[tuple[str, int], ...]
     steps: int
     seconds: float
     trace: int
-
-
-class SimScheduler:
-    """The real machine behind wires."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self.simulation = simulation
-        self.machine = SchedulerMachine(Epoch(1), "00" * 16, "tcp://simulated:8786", VERSIONS)
-        self._inbox: list[Event] = []
-        self._alarm = 0.0
-        self.trace = 0
-
-    def receiver(self, incarnation: str) -> Callable[[tuple[Message, ...]], None]:
-        """Where the wire of a peer ends."""
-        return lambda messages: self.post(Received(incarnation, messages))
-
-    def post(self, event: Event) -> None:
-        """Queue an event; the turn comes a moment later, so that events gather as in a real loop."""
-        if not self._inbox:
-            self.simulation.world.after(0.0001, self.turn)
-        self._inbox.append(event)
-
-    def turn(self) -> None:
-        """One turn of the machine."""
-        events, self._inbox = self._inbox, []
-        world = self.simulation.world
-        for instruction in self.machine.handle(world.now, events):
-            if isinstance(instruction, Send):
-                self.trace = crc32(repr((instruction.peer, instruction.messages)).encode(), self.trace)
-                peer = self.simulation.peer(instruction.peer)
-                if peer is not None:
-                    peer.from_scheduler.send(instruction.messages)
-            elif isinstance(instruction, Disconnect):
-                raise SimulationError(f"the scheduler dropped {instruction.peer}: {instruction.reason}")
-        if self.simulation.options.check:
-            check(self.machine.core)
-        deadline = self.machine.next_deadline()
-        if deadline is not None and not (world.now < self._alarm <= deadline):
-            self._alarm = max(deadline, world.now + 1e-4)
-            world.after(self._alarm - world.now, self._ring)
-
-    def _ring(self) -> None:
-        if self.simulation.running and not self._inbox:
-            self.turn()
 
 
 class Simulation:
@@ -110,66 +97,121 @@ class Simulation:
         self.world = World(self.random)
         self.scheduler = SimScheduler(self)
         self.workers: dict[str, SimWorker] = {}
-        self.clients: dict[str, SimClient] = {}
-        self.running = True
-        self.deaths = 0
-        self.executed = 0
+        self.clients: list[SimClient] = []
+        self.counts: dict[str, int] = {}
+        self.calm_at = 0.0
+        self.losses = 0
+        self._muted: dict[Process, None] = {}
+        self._cuts: dict[tuple[str, str], float] = {}
+        self._nonsense: list[End] = []
         self._born = 0
+        self._names: dict[str, Process] = {}
+
+    @property
+    def audit(self) -> Audit:
+        """What must hold."""
+        return self.scheduler.audit
 
     # ---- peers ------------------------------------------------------------------------------------------------------
 
-    def peer(self, incarnation: str) -> SimWorker | SimClient | None:
-        """Whoever is on the other end of a link."""
-        return self.workers.get(incarnation) or self.clients.get(incarnation)
+    def _incarnation(self) -> str:
+        return f"{self.random.getrandbits(64):016x}"
+
+    def add_worker(self) -> SimWorker:
+        """Start a worker."""
+        self._born += 1
+        worker = SimWorker(self, self._incarnation(), f"w{self._born}", self.random.choice((1, 1, 2, 4)))
+        self.workers[worker.incarnation] = worker
+        self._names[worker.incarnation] = worker
+        worker.start()
+        return worker
+
+    def add_client(self) -> SimClient:
+        """Start a client."""
+        client = SimClient(self, self._incarnation())
+        self.clients.append(client)
+        self._names[client.incarnation] = client
+        client.start()
+        return client
 
     def worker_at(self, address: str) -> SimWorker | None:
         """The living worker at an address."""
         return next((worker for worker in self.workers.values() if worker.address == address), None)
 
-    def _incarnation(self) -> str:
-        return f"{self.random.getrandbits(64):016x}"
-
-    def add_worker(self) -> None:
-        """Start a worker."""
-        self._born += 1
-        worker = SimWorker(self, self._incarnation(), f"w{self._born}", self.random.choice((1, 1, 2, 4)))
-        self.workers[worker.incarnation] = worker
-        self.scheduler.post(PeerJoined(worker.incarnation, Role.WORKER, worker.hello() | {"versions": VERSIONS}))
-        self._beat(worker)
-
-    def _beat(self, worker: SimWorker) -> None:
-        if worker.alive and self.running:
-            worker.to_scheduler.send([(56, {})])
-            self.world.after(5.0, lambda: self._beat(worker))
-
-    def add_client(self) -> SimClient:
-        """Start a client."""
-        client = SimClient(self, self._incarnation())
-        self.clients[client.incarnation] = client
-        info: dict[str, Any] = {"versions": VERSIONS}
-        client.start(info)
-        self.scheduler.post(PeerJoined(client.incarnation, Role.CLIENT, info))
-        return client
-
-    def kill_somebody(self) -> None:
+    def lose_worker(self, silently: bool) -> bool:
         """A worker dies without a word, and another starts a little later."""
-        if not self.workers or not self.running:
-            return
         worker = self.random.choice(list(self.workers.values()))
-        self.deaths += 1
-        self._bury(worker)
-        self.world.after(self.random.uniform(0.0, 0.5), self.add_worker)
+        self._bury(worker, silently)
+        self.losses += 1
+        return True
 
-    def worker_stops(self, worker: SimWorker) -> None:
-        """A worker ends on purpose."""
-        self._bury(worker)
+    def worker_stops(self, worker: SimWorker, mode: str) -> None:
+        """A worker ends by itself, as it was told to or because it has lost the scheduler."""
+        if worker.alive:
+            self._bury(worker, silently=False)
+            self.losses += mode == "lost"
 
-    def _bury(self, worker: SimWorker) -> None:
-        worker.die()
-        self.executed += worker.executed
+    def _bury(self, worker: SimWorker, silently: bool) -> None:
         del self.workers[worker.incarnation]
-        noticed = self.random.uniform(0.0, 0.3)
-        self.world.after(noticed, lambda: self.scheduler.post(PeerLeft(worker.incarnation, "connection reset")))
+        self.mute(worker)
+        worker.die(silently)
+        self.add_worker_later()
+
+    def _start_worker(self) -> None:
+        self.add_worker()
+
+    def add_worker_later(self) -> None:
+        """Whoever looks after the workers starts another one; there is always one at least."""
+        if self.workers:
+            self.world.after(self.random.uniform(0.0, 0.5), self._start_worker)
+        else:
+            self._start_worker()
+
+    # ---- what faults leave behind -----------------------------------------------------------------------------------
+
+    def disturbed_for(self, seconds: float) -> None:
+        """A fault lasts this long from now."""
+        self.calm_at = max(self.calm_at, self.world.now + seconds)
+
+    def mute(self, *processes: Process) -> None:
+        """The scheduler may have reason to give these up."""
+        self._muted.update(dict.fromkeys(processes))
+
+    def talks_nonsense(self, end: End) -> None:
+        """The connection must be closed by the other end."""
+        end.nonsense = True
+        self._nonsense.append(end)
+
+    def cut(self, one: SimWorker, other: SimWorker, seconds: float) -> None:
+        """Two workers cannot reach each other for a while."""
+        until = self.world.now + seconds
+        self._cuts[one.incarnation, other.incarnation] = self._cuts[other.incarnation, one.incarnation] = until
+
+    def is_cut(self, one: SimWorker, other: SimWorker) -> bool:
+        """Whether one worker cannot reach another now."""
+        return self._cuts.get((one.incarnation, other.incarnation), 0.0) > self.world.now
+
+    def dropped(self, incarnation: str, reason: str) -> None:
+        """The scheduler has given up a peer: there must be a reason."""
+        self.losses += 1
+        if not reason.startswith("nothing heard") or self._names[incarnation] not in self._muted:
+            raise SimulationError(f"the scheduler dropped {incarnation} without need: {reason}")
+
+    def may_be_cancelled(self, keys: Iterable[Key]) -> None:
+        """Somebody cancels these, and with them what depends on them."""
+        for client in self.clients:
+            gone = client.may_be_cancelled
+            gone.update(dict.fromkeys(keys))
+            for each in self.clients:
+                for key, task in each.graph.items():
+                    if any(dep in gone for dep in task.deps):
+                        gone[key] = None
+
+    def excuses(self, text: str) -> bool:
+        """Whether a failure that the scheduler itself has decided on was to be expected."""
+        if text.startswith("KilledWorkerError"):
+            return self.losses >= KILLS_MIN
+        return "could not get its input" in text and max(self.audit.failed_fetches.values(), default=0) >= UNFETCHED_MIN
 
     # ---- the run ----------------------------------------------------------------------------------------------------
 
@@ -177,48 +219,108 @@ class Simulation:
         """Submit, disturb, wait, compare, release, and look for what is left."""
         for _ in range(self.random.choice((1, 2, 3, 5))):
             self.add_worker()
-        clients = [self.add_client() for _ in range(self.random.choice((1, 1, 2, 3)))]
-        tasks = 0
-        for number, client in enumerate(clients):
-            size = self.random.choice((3, 30, 150))
-            graph = random_graph(self.random, f"task{number}", size, self.random.choice((0.0, 0.0, 0.05)))
-            keys = list(graph)
-            wanted = self.random.sample(keys, self.random.randint(1, len(keys)))
-            tasks += size
-            delay = self.random.uniform(0.0, 0.1)
-            self.world.after(delay, lambda client=client, graph=graph, wanted=wanted: client.submit(graph, wanted))  # type: ignore[misc]
-        for _ in range(self.random.randint(0, self.options.deaths)):
-            self.world.after(self.random.uniform(0.0, 2.0), self.kill_somebody)
-        self._until("all futures have their outcome", lambda: self.world.now > 0.2 and self._settled())
-        for client in clients:
-            wrong = client.wrong_keys()
-            if wrong:
-                raise SimulationError(f"{wrong[0][0]!r} {wrong[0][1]}")
-        for client in clients:
+        for number in range(self.random.choice((1, 1, 2, 3))):
+            self._plan_graph(self.add_client(), number)
+        tasks: dict[Key, SimTask] = {}
+        for client in self.clients:
+            tasks |= client.graph
+        work = sum(task.seconds for task in tasks.values())
+        self._plan_faults(0.3 + work / sum(worker.nthreads for worker in self.workers.values()))
+        self._until("all futures have their outcome", self._settled, 3 * GIVEN_UP_S + 2 * work + SLACK_S)
+        self._compare()
+        self._check_runs(tasks)
+        self._until("nobody listens to those who have sent nonsense", self._refused, CLEAN_S)
+        self._until("the scheduler knows where the data is", self._copies_agree, CLEAN_S)
+        self.audit.whole()
+        for client in self.clients:
             client.release_all()
-        self._until("nothing is left", self._clean)
-        self.running = False
-        executed = self.executed + sum(worker.executed for worker in self.workers.values())
-        if not self.deaths and executed > tasks:
-            raise SimulationError(f"{executed} runs of {tasks} tasks although nothing went wrong")
-        return Report(self.seed, tasks, executed, self.deaths, self.world.steps, self.world.now, self.scheduler.trace)
+        self._until("nothing is left", self._clean, CLEAN_S)
+        self.audit.whole()
+        executed = sum(self.audit.runs.values())
+        counts = tuple(sorted(self.counts.items()))
+        return Report(self.seed, len(tasks), executed, counts, self.world.steps, self.world.now, self.world.trace)
+
+    def _plan_graph(self, client: SimClient, number: int) -> None:
+        random = self.random
+        size = random.choice((3, 30, 150))
+        client.graph = random_graph(random, f"task{number}", size, random.choice((0.0, 0.0, 0.05)))
+        keys = list(client.graph)
+        client.wanted = dict.fromkeys(random.sample(keys, random.randint(1, len(keys))))
+        moment = random.uniform(0.0, 0.1)
+        self.disturbed_for(moment)
+        client.after(moment, client.submit)
+
+    def _plan_faults(self, horizon: float) -> None:
+        random = self.random
+        names = list(FAULTS if self.options.faults is None else self.options.faults)
+        if not names:
+            return
+        chosen = random.sample(names, min(len(names), random.choice((1, 2, 4, len(names)))))
+        for _ in range(random.choice((0, 1, 2, 4, 8))):
+            moment = random.uniform(0.0, horizon)
+            self.disturbed_for(moment)
+            self._plan(moment, random.choice(chosen))
+
+    def _plan(self, moment: float, name: str) -> None:
+        def strike() -> None:
+            if FAULTS[name](self):
+                self.counts[name] = self.counts.get(name, 0) + 1
+
+        self.world.at(moment, strike)
+
+    # ---- the end ----------------------------------------------------------------------------------------------------
+
+    def _until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
+        begin = self.world.now
+        while not condition():
+            if not self.world.step() or self.world.now > max(self.calm_at, begin) + seconds:
+                raise SimulationError(f"after {self.world.now:.1f} virtual seconds it is not true that {what}")
 
     def _settled(self) -> bool:
-        return all(client.expected and not client.open_keys() for client in self.clients.values())
+        if self.world.now <= self.calm_at:  # who goes on just then has things to do
+            return False
+        clients = [client for client in self.clients if client.connected]
+        return not any(not client.submitted or client.open_keys() or client.open_requests() for client in clients)
+
+    def _compare(self) -> None:
+        for client in self.clients:
+            wrong = client.wrong_keys() if client.connected else ()
+            for key, problem in wrong:
+                raise SimulationError(f"{key!r} {problem}")
+
+    def _check_runs(self, tasks: dict[Key, SimTask]) -> None:
+        """Unless something went wrong, what is needed runs once, and nothing else does."""
+        if any(name not in HARMLESS for name in self.counts):
+            return
+        needed: dict[Key, None] = {}
+        stack = [key for client in self.clients for key in client.wanted]
+        while stack:
+            key = stack.pop()
+            if key not in needed:
+                needed[key] = None
+                stack.extend(tasks[key].deps)
+        sound = not any(task.raises for task in tasks.values())
+        for key, task in tasks.items():
+            runs = self.audit.runs.get(key, 0)
+            most = (1 + min(task.raises, task.retries)) if key in needed else 0
+            if runs > most or (sound and runs < most):
+                raise SimulationError(f"{runs} runs of {key!r} instead of {most} although nothing went wrong")
+
+    def _refused(self) -> bool:
+        """Whether everybody who has sent nonsense has lost the connection."""
+        return all(end.other.closed or not end.process.alive or not end.other.process.alive for end in self._nonsense)
+
+    def _copies_agree(self) -> bool:
+        return not self.audit.disputed_copies()
 
     def _clean(self) -> bool:
         core = self.scheduler.machine.core
         return (
             not core.tasks
-            and not core.functions.keys() - {b"simulated task  "}
+            and not core.functions.keys() - {FUNC_ID}
             and not any(worker.store or worker.machine.tasks or worker.machine.data for worker in self.workers.values())
             and not any(ws.abandoned or ws.assigned for ws in core.workers.values())
         )
-
-    def _until(self, what: str, condition: Callable[[], bool]) -> None:
-        while not condition():
-            if not self.world.step() or self.world.now > PATIENCE_S:
-                raise SimulationError(f"after {self.world.now:.1f} virtual seconds it is not true that {what}")
 
 
 def simulate(seed: int, options: Options | None = None) -> Report:

@@ -1,9 +1,9 @@
-"""A simulated worker process: the real machine, a store, threads that take virtual time, transfers between peers."""
+"""A simulated worker process: the real machine, a store, threads that take virtual time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..base.keys import Key
 from ..protocol import messages as m
@@ -11,13 +11,19 @@ from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
 from ..worker.machine import WorkerMachine
 from .graphs import SimTask
-from .world import Wire
+from .links import End
+from .scheduler import EPOCH, INCARNATION, VERSIONS
+from .transfers import Transfers
+from .world import Process
 
 if TYPE_CHECKING:
     from .run import Simulation
 
+#: Runs that end within so many seconds are reported together, sometimes.
+_REPORT_S: Final = 0.0005
 
-class SimWorker:
+
+class SimWorker(Process):
     """One life of a worker.
 
     Parameters
@@ -33,42 +39,56 @@ class SimWorker:
     """
 
     def __init__(self, simulation: Simulation, incarnation: str, name: str, nthreads: int) -> None:
+        super().__init__(simulation.world)
         self.simulation = simulation
-        self.world = simulation.world
         self.incarnation = incarnation
         self.name = name
         self.nthreads = nthreads
+        self.gpus = self.world.random.choice((1, 2))
         self.address = f"tcp://{name}:1"
         self.machine = WorkerMachine(incarnation, nthreads, self.address)
+        self.transfers = Transfers(self)
         self.store: dict[Key, tuple[int, int]] = {}  # key -> (attempt, value)
-        self.alive = True
-        self.executed = 0
-        self._queue: list[Row] = []
-        self._running: dict[int, None] = {}
-        self.to_scheduler = Wire(self.world, Role.WORKER, incarnation, simulation.scheduler.receiver(incarnation))
-        self.from_scheduler = Wire(self.world, Role.SCHEDULER, "0" * 16, self._on_messages)
+        self.retiring = False  # asked for by a client
+        self._queue: list[tuple[Row, list[int]]] = []
+        self._running: dict[int, SimTask] = {}
+        self._seceded: dict[int, SimTask] = {}
+        self._results: list[Row] = []
+        self._errors: list[Row] = []
+        self._alarm: float | None = None
+        self.link = End(self, incarnation, INCARNATION, Role.SCHEDULER)
+        self.link.on_messages = self._on_messages
+        self.link.on_closed = lambda reason: self.feed(e.Disconnected(reason))
 
-    def hello(self) -> dict[str, Any]:
-        """What it says of itself when it joins."""
-        return {
+    def start(self) -> None:
+        """Dial the scheduler and say HELLO."""
+        self.simulation.scheduler.accept(self.link, Role.WORKER)
+        info: dict[str, Any] = {
+            "versions": VERSIONS,
             "name": self.name,
             "address": self.address,
             "host": self.name,
             "pid": 1,
             "nthreads": self.nthreads,
             "memory_limit": 0,
-            "resources": {},
+            "resources": {"gpu": float(self.gpus)},
         }
+        self.link.send([(m.HELLO, info)])
 
-    def die(self) -> None:
-        """Stop at once; what is on the wires is lost."""
+    def die(self, silently: bool = False) -> None:
+        """Stop at once; what is on the wires is lost. Silently: nobody's connection is closed, as when a host vanishes."""
         self.alive = False
-        self.to_scheduler.cut = True
-        self.from_scheduler.cut = True
+        for end in (self.link, *self.transfers.ends):
+            if silently:
+                end.vanish()
+            else:
+                end.abort("dead")
 
     # ---- the machine ------------------------------------------------------------------------------------------------
 
     def _on_messages(self, messages: tuple[Message, ...]) -> None:
+        if messages[0][0] == m.WELCOME:
+            self.link.epoch = EPOCH
         self.feed(e.Received(messages))
 
     def feed(self, event: e.Event) -> None:
@@ -76,95 +96,131 @@ class SimWorker:
         if not self.alive:
             return
         outgoing: list[Message] = []
-        for instruction in self.machine.handle(self.world.now, event):
+        for instruction in self.machine.handle(self.clock, event):
             if isinstance(instruction, e.Send):
                 outgoing.append(instruction.message)
             elif isinstance(instruction, e.Execute):
-                self._queue += instruction.rows
+                self._queue += [(row, self._inputs(row)) for row in instruction.rows]
             elif isinstance(instruction, e.Drop):
-                for key, attempt in instruction.copies:
-                    if key in self.store and self.store[key][0] == attempt:
-                        del self.store[key]
+                self._drop(instruction.copies)
             elif isinstance(instruction, e.Fetch):
-                self._fetch(instruction)
+                self.transfers.fetch(instruction)
             elif isinstance(instruction, e.Serve):
-                rows = tuple(
-                    (key, str(self.store[key][1]).encode()) for key, _ in instruction.rows if key in self.store
-                )
-                missing = tuple((key, e.NOT_HELD) for key, _ in instruction.rows if key not in self.store)
-                outgoing.append((m.DATA, instruction.request, rows, missing))
+                outgoing.append(self._gathered(instruction))
             elif isinstance(instruction, e.Cancel):
                 self._cancel(instruction)
+            elif isinstance(instruction, e.Beat):
+                outgoing.append((m.HEARTBEAT, {"executing": instruction.executing, "ready": instruction.ready}))
             elif isinstance(instruction, e.Stop):
-                self.simulation.worker_stops(self)
+                self._stop(instruction)
         if self.simulation.options.check:
             self.machine.check()
-        self.to_scheduler.send(outgoing)
+        self.link.send(outgoing)
+        if self.link.closed:
+            return
         self._start_threads()
+        self.set_alarm()
+
+    def _stop(self, stop: e.Stop) -> None:
+        self.link.send([(m.GOODBYE, stop.reason)])
+        self.link.close(stop.reason)
+        self.simulation.worker_stops(self, stop.mode)
+
+    def set_alarm(self) -> None:
+        """Ring when the machine asks for it."""
+        deadline = self.machine.next_deadline()
+        if deadline is None:
+            return
+        time = max(deadline - self.clock_offset, self.world.now)
+        if self._alarm is None or time < self._alarm:
+            self._alarm = time
+            self.at(time, lambda: self._ring(time))
+
+    def _ring(self, time: float) -> None:
+        if self._alarm == time:
+            self._alarm = None
+            self.feed(e.Tick())
+
+    # ---- the store --------------------------------------------------------------------------------------------------
+
+    def keep(self, key: Key, attempt: int, value: int) -> None:
+        """Keep a value, unless a newer one is here."""
+        if key not in self.store or self.store[key][0] < attempt:
+            self.store[key] = (attempt, value)
+
+    def _drop(self, copies: list[e.Copy]) -> None:
+        for key, attempt in copies:
+            if key in self.store and self.store[key][0] == attempt:
+                del self.store[key]
+
+    def _gathered(self, serve: e.Serve) -> Message:
+        held = {key: self.store[key] for key, attempt in serve.rows if self.store.get(key, (0, 0))[0] == attempt}
+        rows = tuple((key, str(value).encode()) for key, (_, value) in held.items())
+        missing = tuple((key, e.NOT_HELD) for key, _ in serve.rows if key not in held)
+        return (m.DATA, serve.request, rows, missing)
 
     # ---- running tasks ----------------------------------------------------------------------------------------------
 
+    def _inputs(self, row: Row) -> list[int]:
+        """The inputs of a run, which are in the store when it is handed over: it keeps them then."""
+        missing = [dep for dep in row[5] if dep not in self.store]
+        if missing:
+            raise AssertionError(f"{row[0]!r} is to run on {self.name} without its input {missing[0]!r}")
+        return [self.store[dep][1] for dep in row[5]]
+
     def _start_threads(self) -> None:
         while self._queue and len(self._running) < self.nthreads:
-            row = self._queue.pop(0)
+            row, inputs = self._queue.pop(0)
             key, attempt, _, payload, _, deps, _, flags = row
-            missing = [dep for dep in deps if dep not in self.store]
-            if missing:
-                raise AssertionError(f"{key!r} starts on {self.name} without its input {missing[0]!r}")
             task = SimTask.read(payload, deps)
-            inputs = [self.store[dep][1] for dep in deps]
-            self._running[attempt] = None
-            self.executed += 1
-            self.world.after(task.seconds, self._ender(key, attempt, task, inputs, flags))
+            self._running[attempt] = task
+            self._check_resources(key)
+            fails = self.simulation.audit.started(key, attempt, task)
+            if task.secedes:
+                self.after(task.seconds / 2, lambda key=key, attempt=attempt: self._secede(key, attempt))  # type: ignore[misc]
+            self.after(task.seconds, self._ender(key, attempt, task, None if fails else inputs, flags))
 
-    def _ender(self, key: Key, attempt: int, task: SimTask, inputs: list[int], flags: int) -> Callable[[], None]:
+    def _check_resources(self, key: Key) -> None:
+        used = sum(task.gpus for task in (*self._running.values(), *self._seceded.values()))
+        if used > self.gpus:
+            raise AssertionError(f"{key!r} starts on {self.name}, which uses {used} of {self.gpus} gpus then")
+
+    def _secede(self, key: Key, attempt: int) -> None:
+        self._seceded[attempt] = self._running.pop(attempt)
+        self.feed(e.Seceded([(key, attempt, True)]))
+
+    def _ender(self, key: Key, attempt: int, task: SimTask, inputs: list[int] | None, flags: int) -> Callable[[], None]:
         def end() -> None:
-            if not self.alive:
-                return
-            del self._running[attempt]
-            if task.raises:
-                row = (key, attempt, b"exception", "ValueError: simulated", "", 0, 0.0, task.seconds)
-                self.feed(e.ExecutionEnded([], [row]))
-                return
-            value = task.value(inputs)
-            if key not in self.store or self.store[key][0] < attempt:
-                self.store[key] = (attempt, value)
-            inline = flags & m.FLAG_WANTED and self.world.random.random() < 0.7
-            nbytes = self.world.random.choice((8, 1000, 10**6))
-            payload = str(value).encode() if inline else None
-            self.feed(e.ExecutionEnded([(key, attempt, nbytes, "int", payload, 0, 0.0, task.seconds)], []))
+            if self._running.pop(attempt, None) is None:
+                del self._seceded[attempt]
+            random = self.world.random
+            if inputs is None:
+                self._errors.append(
+                    (key, attempt, b"exception", "ValueError: simulated", "", 0, 0.0, task.seconds),
+                )
+            else:
+                value = task.value(inputs)
+                self.keep(key, attempt, value)
+                self.simulation.audit.completed(key, attempt)
+                inline = flags & m.FLAG_WANTED and random.random() < 0.7
+                nbytes = random.choice((8, 1000, 10**6))
+                payload = str(value).encode() if inline else None
+                self._results.append((key, attempt, nbytes, "int", payload, 0, 0.0, task.seconds))
+            if len(self._results) + len(self._errors) == 1:
+                self.after(_REPORT_S if random.random() < 0.3 else 0.0, self._report)
+            self._start_threads()
 
         return end
 
+    def _report(self) -> None:
+        results, self._results = self._results, []
+        errors, self._errors = self._errors, []
+        self.feed(e.ExecutionEnded(results, errors))
+
     def _cancel(self, cancel: e.Cancel) -> None:
-        queued = {row[1] for row in self._queue}
+        queued = {row[1]: None for row, _ in self._queue}
         caught = [copy for copy in cancel.copies if copy[1] in queued]
         if caught:
-            attempts = {attempt for _, attempt in caught}
-            self._queue = [row for row in self._queue if row[1] not in attempts]
-            self.world.after(0.0, lambda: self.feed(e.NotStarted(caught)))
-
-    # ---- transfers --------------------------------------------------------------------------------------------------
-
-    def _fetch(self, fetch: e.Fetch) -> None:
-        delay = self.world.random.expovariate(1 / 0.001)
-        self.world.after(delay, lambda: self._ask_peer(fetch))
-
-    def _ask_peer(self, fetch: e.Fetch) -> None:
-        peer = self.simulation.worker_at(fetch.address)
-        if peer is None:
-            self.world.after(0.0, lambda: self.feed(e.FetchFailed(fetch.address, fetch.request)))
-            return
-        got = [(key, *peer.store[key]) for key, _ in fetch.rows if key in peer.store]
-        missing = [key for key, _ in fetch.rows if key not in peer.store]
-        self.world.after(self.world.random.expovariate(1 / 0.001), lambda: self._receive(peer, fetch, got, missing))
-
-    def _receive(self, peer: SimWorker, fetch: e.Fetch, got: list[tuple[Key, int, int]], missing: list[Key]) -> None:
-        if not peer.alive:
-            self.feed(e.FetchFailed(fetch.address, fetch.request))
-            return
-        for key, attempt, value in got:
-            if key not in self.store or self.store[key][0] < attempt:
-                self.store[key] = (attempt, value)
-        rows = [(key, attempt, 8) for key, attempt, _ in got]
-        self.feed(e.FetchEnded(fetch.address, fetch.request, rows, missing, []))
+            attempts = {attempt: None for _, attempt in caught}
+            self._queue = [entry for entry in self._queue if entry[0][1] not in attempts]
+            self.after(0.0, lambda: self.feed(e.NotStarted(caught)))

@@ -1,14 +1,11 @@
-"""Virtual time and the wires in it."""
+"""Virtual time, and the processes that live in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 from ..base.ids import Randomness
-from ..protocol.codec import Encoder
-from ..protocol.frames import FrameDecoder
-from ..protocol.messages import Message, Role, validate
 
 
 class World:
@@ -36,13 +33,18 @@ class World:
         self.random = randomness
         self.now = 0.0
         self.steps = 0
+        self.trace = 0  # a digest of every byte that arrived anywhere
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._last = 0
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something later; equal times keep their order."""
+        self.at(self.now + seconds, action)
+
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        """Do something at a given time; equal times keep their order."""
         self._last += 1
-        heappush(self._events, (self.now + seconds, self._last, action))
+        heappush(self._events, (time, self._last, action))
 
     def step(self) -> bool:
         """Go to the next event; False when there is none."""
@@ -54,56 +56,50 @@ class World:
         return True
 
 
-class Wire:
-    """One direction of a link: ordered, delayed, through the real codec.
+class Process:
+    """A process of the cluster: it may die, stop for a while, and has a clock of its own.
 
     Parameters
     ----------
     world : World
-        Whose clock counts.
-    sender : Role
-        As proven in the handshake; messages are validated against it.
-    incarnation : str
-        Of the sender.
-    deliver : callable
-        Takes the messages of one frame.
+        Where it lives.
     """
 
-    def __init__(
-        self, world: World, sender: Role, incarnation: str, deliver: Callable[[tuple[Message, ...]], None]
-    ) -> None:
-        self._world = world
-        self._sender = sender
-        self._incarnation = incarnation
-        self._deliver = deliver
-        self._encoder = Encoder()
-        self._decoder = FrameDecoder()
-        self._sequence = 0
-        self._free_at = 0.0
-        self.cut = False
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.alive = True
+        self.frozen_until = 0.0
+        #: what its clock shows at the world's zero; differs from process to process, and jumps
+        self.clock_offset = world.random.uniform(0.0, 1e6)
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the wire; they arrive after a random delay, in order."""
-        if self.cut or not messages:
-            return
-        data = b"".join(bytes(part) for part in self._encoder.encode(1, self._incarnation, self._sequence, messages))
-        self._sequence += 1
-        random = self._world.random
-        delay = random.expovariate(1 / 0.0005) if random.random() < 0.95 else random.uniform(0.0, 0.2)
-        arrival = max(self._free_at, self._world.now + delay)
-        self._free_at = arrival
-        self._world.after(arrival - self._world.now, lambda: self._arrive(data))
+    @property
+    def clock(self) -> float:
+        """What its monotonic clock shows."""
+        return self.world.now + self.clock_offset
 
-    def _arrive(self, data: bytes) -> None:
-        if self.cut:
-            return
-        position = 0
-        while position < len(data):
-            buffer = self._decoder.get_buffer()
-            size = min(len(buffer), len(data) - position)
-            buffer[:size] = data[position : position + size]
-            position += size
-            for frame in self._decoder.received(size):
-                for message in frame.messages:
-                    validate(message, self._sender)
-                self._deliver(frame.messages)
+    def freeze(self, seconds: float) -> None:
+        """Stop all its threads for a while. Whatever was due meanwhile is due when it goes on, in the same order."""
+        self.frozen_until = max(self.frozen_until, self.world.now + seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Move its clock forward; timers that are due by then ring."""
+        self.clock_offset += seconds
+        self.after(0.0, self.set_alarm)
+
+    def set_alarm(self) -> None:
+        """See to it that whatever the process waits for by its clock is looked at in time."""
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later, if the process is alive then; not before it goes on if it is stopped."""
+        self.at(self.world.now + seconds, action)
+
+    def at(self, time: float, action: Callable[[], None]) -> None:
+        """Likewise, at a given time of the world."""
+
+        def run() -> None:
+            if self.world.now < self.frozen_until:
+                self.world.at(self.frozen_until, run)
+            elif self.alive:
+                action()
+
+        self.world.at(time, run)

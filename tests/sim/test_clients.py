@@ -1,6 +1,10 @@
-"""A simulated client notices outcomes that are not those of a sequential evaluation."""
+"""A simulated client notices outcomes that are not those of a sequential evaluation, and second outcomes."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import pytest
 
 from myscheduler.protocol import messages as m
 from myscheduler.sim.clients import SimClient
@@ -8,23 +12,65 @@ from myscheduler.sim.graphs import SimTask
 from myscheduler.sim.run import Options, Simulation
 
 
-def _client() -> SimClient:
-    return Simulation(1, Options()).add_client()
+def _client(*keys: str) -> SimClient:
+    client = Simulation(1, Options()).add_client()
+    client.graph = {key: SimTask(number, (), 0.0) for number, key in enumerate(keys, 1)}
+    client.wanted = dict.fromkeys(keys)
+    client.submit()
+    return client
+
+
+def _tell(client: SimClient, *messages: Any) -> None:
+    client._on_messages(messages)
 
 
 def test_wrong_values_and_wrong_outcomes_are_named() -> None:
-    client = _client()
-    client.submit({"a": SimTask(1, (), 0.0), "b": SimTask(2, (), 0.0), "c": SimTask(3, (), 0.0)}, ["a", "b", "c"])
+    client = _client("a", "b", "c")
     assert client.open_keys() == ["a", "b", "c"]
     rows = (("a", 8, "int", b"1", None), ("b", 8, "int", b"77", None))
-    client._on_messages(((m.IN_MEMORY, rows), (m.FAILED, (("c", b"", "ValueError: no", "", "c"),))))
+    _tell(client, (m.IN_MEMORY, rows), (m.FAILED, (("c", b"", "ValueError: no", "", "c"),)))
     assert client.open_keys() == []
-    assert client.wrong_keys() == [("b", "has the value 77, not 2"), ("c", "is error, not finished")]
+    assert client.wrong_keys() == [
+        ("b", "has the value 77, not 2"),
+        ("c", "failed with 'ValueError: no', should be 3"),
+    ]
 
 
 def test_values_that_did_not_come_along_are_fetched() -> None:
-    client = _client()
-    client.submit({"a": SimTask(1, (), 0.0)}, ["a"])
-    client._on_messages(((m.IN_MEMORY, (("a", 8, "int", None, "tcp://w1:1"),)),))
+    client = _client("a")
+    _tell(client, (m.IN_MEMORY, (("a", 8, "int", None, "tcp://w1:1"),)))
     assert client.open_keys() == ["a"]
     assert "a" in client._fetching
+
+
+def test_only_what_somebody_cancels_may_be_cancelled() -> None:
+    client = _client("a", "b")
+    client.may_be_cancelled["a"] = None
+    _tell(client, (m.CANCELLED, (("a", "why not"), ("b", "why not"))))
+    assert client.wrong_keys() == [("b", "is cancelled, not finished")]
+
+
+def test_a_second_outcome_is_an_error() -> None:
+    client = _client("a")
+    _tell(client, (m.FAILED, (("a", b"", "ValueError: no", "", "a"),)))
+    client.records["a"].state = "finished"
+    with pytest.raises(AssertionError, match="future 'a' was error and is finished now"):
+        client._look()
+
+
+def test_requests_are_open_until_they_are_answered_once() -> None:
+    client = _client("a")
+    client.cancel(["a"], force=False)
+    client.call("restart")
+    assert client.open_requests() == ["cancel"]
+    request = client.machine._outbox._next_request - 1
+    _tell(client, (m.REPLY, request, True, None))
+    assert client.open_requests() == []
+    assert client.records["a"].state == "cancelled"
+
+
+def test_nothing_stays_pending_when_the_connection_is_gone() -> None:
+    client = _client("a")
+    client._on_closed("reset")
+    assert client.records["a"].state == "lost"
+    assert not client.connected

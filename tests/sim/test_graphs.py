@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from myscheduler.base.ids import seeded
 from myscheduler.base.keys import Key
-from myscheduler.sim.graphs import MODULUS, SimTask, evaluate, random_graph
+from myscheduler.sim.graphs import ALWAYS, MODULUS, Expected, SimTask, evaluate, random_graph
 
 
 def test_graphs_are_in_topological_order_and_repeat_with_the_seed() -> None:
@@ -23,12 +23,26 @@ def test_values_depend_on_the_order_of_inputs_and_failures_spread() -> None:
         "b": SimTask(5, (), 0.0),
         "ab": SimTask(0, ("a", "b"), 0.0),
         "ba": SimTask(0, ("b", "a"), 0.0),
-        "bad": SimTask(0, (), 0.0, raises=True),
+        "bad": SimTask(0, (), 0.0, raises=ALWAYS, retries=3),
         "worse": SimTask(0, ("a", "bad"), 0.0),
     }
-    assert evaluate(graph) == {"a": 1, "b": 5, "ab": 17, "ba": 13, "bad": None, "worse": None}
+    values = {key: expected.value for key, expected in evaluate(graph).items()}
+    assert values == {"a": 1, "b": 5, "ab": 17, "ba": 13, "bad": None, "worse": None}
 
 
-def test_payloads_say_everything_but_the_inputs() -> None:
-    task = SimTask(MODULUS - 1, ("a",), 0.25, raises=True)
+def test_tasks_that_raise_more_often_than_they_are_retried_may_fail_and_so_may_their_dependents() -> None:
+    graph: dict[Key, SimTask] = {
+        "patient": SimTask(1, (), 0.0, raises=2, retries=2),
+        "hasty": SimTask(1, (), 0.0, raises=2, retries=1),
+        "after": SimTask(0, ("hasty",), 0.0),
+    }
+    assert evaluate(graph) == {
+        "patient": Expected(1),
+        "hasty": Expected(1, may_fail=True),
+        "after": Expected(2, may_fail=True),
+    }
+
+
+def test_payloads_say_what_a_worker_must_know() -> None:
+    task = SimTask(MODULUS - 1, ("a",), 0.25, raises=2, secedes=True, gpus=1)
     assert SimTask.read(task.payload(), ("a",)) == task

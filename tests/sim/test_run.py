@@ -1,91 +1,62 @@
-"""Whole clusters in virtual time: results equal a sequential evaluation, and broken schedulers are found out."""
+"""Whole clusters in virtual time: thousands of them, those that failed once, and that they repeat."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
-from myscheduler.scheduler import outcomes
-from myscheduler.scheduler.core import Core
-from myscheduler.scheduler.membership import Membership
+from myscheduler.base.system import cpu_count
 from myscheduler.sim import Options, SimulationError, simulate
+from tests.sim.farm import Harvest, corpus, run
 
-BATCH = 25
-
-
-@pytest.mark.parametrize("first", range(0, 200, BATCH))
-def test_random_graphs_give_what_a_sequential_evaluation_gives(first: int) -> None:
-    reports = [simulate(seed) for seed in range(first, first + BATCH)]
-    assert sum(report.deaths for report in reports) > 0
-    assert sum(report.tasks for report in reports) > 100
+#: In each run of the tests; ``make sim SEEDS=n`` runs others.
+SEEDS = 1000
 
 
-def test_without_deaths_every_task_runs_at_most_once() -> None:
-    for seed in range(20):
-        report = simulate(seed, Options(deaths=0))
-        assert report.executed <= report.tasks
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_seed_breaks_a_promise() -> None:
+    total = Harvest()
+    for harvest in run(0, SEEDS, Options(), cpu_count()):
+        total.add(harvest)
+    assert total.failed == {}
+    assert total.seeds == SEEDS
+    assert min(total.faults.values()) > 5
+    assert total.executed > 10 * SEEDS
+
+
+@pytest.mark.parametrize(("seed", "options"), corpus())
+def test_what_failed_once_does_not_again(seed: int, options: Options) -> None:
+    assert simulate(seed, options).seed == seed
+
+
+def test_without_faults_every_task_that_is_needed_runs_exactly_once() -> None:
+    reports = [simulate(seed, Options(faults=())) for seed in range(60)]
+    assert sum(report.executed for report in reports) > 1000
+    assert all(report.faults == () for report in reports)
 
 
 def test_a_seed_gives_the_same_trace_under_any_hash_seed() -> None:
-    code = "from myscheduler.sim import simulate; print([simulate(s).trace for s in range(8)])"
+    code = "from myscheduler.sim import simulate; print([simulate(s).trace for s in range(25)])"
     traces = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         ).stdout
-        for seed in ("1", "2")
+        for seed in ("1", "2", "3")
     }
     assert len(traces) == 1
+    assert len(set(traces.pop().strip("[]\n").split(", "))) == 25
 
 
-def _forget_lost_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Core, "lose", lambda core, ts: None)
+def test_checking_changes_nothing() -> None:
+    for seed in range(10):
+        assert simulate(seed, Options(check=False)) == simulate(seed)
 
 
-def _keep_running_tasks_of_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Membership, "_leave_worker", lambda *args: None)
-
-
-def _believe_stale_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Core, "settle", lambda *args, **kwargs: None)
-
-
-def _free_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Core.drop_need
-
-    def drop_need(core: Core, dep: object) -> None:
-        original(core, dep)  # type: ignore[arg-type]
-        core.free(dep)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Core, "drop_need", drop_need)
-
-
-def _give_up_at_the_first_missing_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "UNFETCHED_MAX", 1)
-
-
-@pytest.mark.parametrize(
-    "mutate",
-    [
-        _forget_lost_data,
-        _keep_running_tasks_of_the_dead,
-        _believe_stale_results,
-        _free_too_early,
-        _give_up_at_the_first_missing_input,
-    ],
-)
-def test_a_broken_scheduler_is_found_out(
-    mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mutate(monkeypatch)
-    found = None
-    for seed in range(150):
-        try:
-            simulate(seed)
-        except SimulationError as error:
-            found = error
-            break
-    assert found is not None
-    assert f"seed {seed}" in str(found)
+def test_what_breaks_a_promise_is_named_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("myscheduler.sim.graphs.SimTask.value", lambda task, inputs: 1)
+    monkeypatch.setattr("myscheduler.sim.clients.SimClient._problem", lambda self, record, expected: "is odd")
+    with pytest.raises(SimulationError, match=r"seed 3: SimulationError: .* is odd"):
+        simulate(3, Options(faults=()))

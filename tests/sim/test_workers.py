@@ -1,4 +1,4 @@
-"""A simulated worker refuses to start a task without its inputs: the promise is checked where it would break."""
+"""A simulated worker: tasks take virtual time, and promises are checked where they would break."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from myscheduler.worker import events as e
 
 def _worker() -> tuple[Simulation, SimWorker]:
     simulation = Simulation(1, Options())
-    simulation.add_worker()
-    [worker] = simulation.workers.values()
-    return simulation, worker
+    return simulation, simulation.add_worker()
+
+
+def _row(key: str, attempt: int, task: SimTask) -> m.Row:
+    return (key, attempt, b"f", task.payload(), 0, task.deps, (), 0)
 
 
 def test_a_task_takes_virtual_time_and_leaves_its_value_in_the_store() -> None:
     simulation, worker = _worker()
-    row = ("x", 7, b"f", SimTask(42, (), 1.5).payload(), 0, (), (), 0)
-    worker.feed(e.Received(((m.COMPUTE, (), (row,)),)))
+    worker.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(42, (), 1.5)),)),)))
     while "x" not in worker.store:
         assert simulation.world.step()
     assert worker.store["x"] == (7, 42)
@@ -30,14 +31,40 @@ def test_a_task_takes_virtual_time_and_leaves_its_value_in_the_store() -> None:
 
 def test_a_task_without_its_input_is_an_error_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     _, worker = _worker()
-    row = ("x", 7, b"f", SimTask(42, ("y",), 1.0).payload(), 0, ("y",), (), 0)
+    row = _row("x", 7, SimTask(42, ("y",), 1.0))
     monkeypatch.setattr(worker.machine, "handle", lambda now, event: [e.Execute([row])])
-    with pytest.raises(AssertionError, match="'x' starts on w1 without its input 'y'"):
+    with pytest.raises(AssertionError, match="'x' is to run on w1 without its input 'y'"):
         worker.feed(e.Tick())
+
+
+def test_more_resources_than_there_are_is_an_error_of_the_scheduler() -> None:
+    _, worker = _worker()
+    worker.gpus = 1
+    with pytest.raises(AssertionError, match="'x' starts on w1, which uses 2 of 1 gpus then"):
+        worker.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(1, (), 1.0, gpus=2)),)),)))
+
+
+def test_an_attempt_that_starts_twice_is_an_error() -> None:
+    simulation, worker = _worker()
+    worker.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(1, (), 1.0)),)),)))
+    other = simulation.add_worker()
+    with pytest.raises(AssertionError, match="attempt 7 of 'x' starts a second time"):
+        other.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(1, (), 1.0)),)),)))
 
 
 def test_the_dead_do_nothing() -> None:
     _, worker = _worker()
     worker.die()
-    worker.feed(e.Received(((m.COMPUTE, (), (("x", 7, b"f", b"1 0 0", 0, (), (), 0),)),)))
+    worker.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(1, (), 0.0)),)),)))
     assert worker.machine.tasks == {}
+
+
+def test_a_worker_that_loses_its_scheduler_ends_and_is_replaced() -> None:
+    simulation, worker = _worker()
+    while not worker.link.epoch:
+        assert simulation.world.step()
+    worker.link.abort("cut")
+    while worker.incarnation in simulation.workers or not simulation.workers:
+        assert simulation.world.step()
+    assert not worker.alive
+    assert [other.name for other in simulation.workers.values()] == ["w2"]

@@ -1,15 +1,9 @@
-"""Virtual time, and wires that keep order and can be cut."""
+"""Virtual time, and processes that stop, die, and have clocks of their own."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from myscheduler.base.errors import ProtocolError
 from myscheduler.base.ids import seeded
-from myscheduler.protocol import messages as m
-from myscheduler.sim.world import Wire, World
+from myscheduler.sim.world import Process, World
 
 
 def test_events_come_in_order_of_time_then_of_asking() -> None:
@@ -23,33 +17,34 @@ def test_events_come_in_order_of_time_then_of_asking() -> None:
     assert (world.now, world.steps) == (2.0, 3)
 
 
-def test_a_wire_delivers_everything_in_order() -> None:
-    world = World(seeded(2))
-    arrived: list[Any] = []
-    wire = Wire(world, m.Role.CLIENT, "ab" * 8, lambda messages: arrived.extend(messages))
-    sent = [(m.RELEASE, (f"x-{index}",)) for index in range(200)]
-    for message in sent:
-        wire.send([message])
+def test_what_is_due_while_a_process_stands_still_happens_in_order_when_it_goes_on() -> None:
+    world = World(seeded(1))
+    process = Process(world)
+    seen: list[tuple[str, float]] = []
+    for seconds, name in ((1.0, "a"), (2.0, "b"), (7.0, "c")):
+        process.after(seconds, lambda name=name: seen.append((name, world.now)))  # type: ignore[misc]
+    process.freeze(5.0)
     while world.step():
         pass
-    assert arrived == sent
+    assert seen == [("a", 5.0), ("b", 5.0), ("c", 7.0)]
 
 
-def test_nothing_comes_out_of_a_cut_wire() -> None:
-    world = World(seeded(3))
-    arrived: list[Any] = []
-    wire = Wire(world, m.Role.CLIENT, "ab" * 8, lambda messages: arrived.extend(messages))
-    wire.send([(m.RELEASE, ("x",))])
-    wire.cut = True
-    wire.send([(m.RELEASE, ("y",))])
+def test_the_dead_do_nothing() -> None:
+    world = World(seeded(1))
+    process = Process(world)
+    seen: list[int] = []
+    process.after(1.0, lambda: seen.append(1))
+    process.alive = False
     while world.step():
         pass
-    assert arrived == []
+    assert seen == []
 
 
-def test_messages_are_validated_on_the_way() -> None:
-    world = World(seeded(4))
-    wire = Wire(world, m.Role.CLIENT, "ab" * 8, lambda messages: None)
-    wire.send([(m.RESULTS, ())])
-    with pytest.raises(ProtocolError, match="a client may not send RESULTS"):
-        world.step()
+def test_clocks_differ_and_jump_forward() -> None:
+    world = World(seeded(1))
+    one, other = Process(world), Process(world)
+    assert one.clock != other.clock
+    before = one.clock
+    one.jump(60.0)
+    assert one.clock == before + 60.0
+    assert world.step()  # it looks at its timers at once

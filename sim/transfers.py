@@ -1,0 +1,128 @@
+"""Data links between simulated workers: GET_DATA and DATA through the real codec, and what goes wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..protocol import messages as m
+from ..protocol.messages import Message, Role
+from ..worker import events as e
+from .links import End, connect
+
+if TYPE_CHECKING:
+    from .workers import SimWorker
+
+#: A peer that has been silent for this long while it owes an answer is given up.
+STALLED_S: Final = 30.0
+#: An address where nobody answers is given up after this.
+CONNECT_TIMEOUT_S: Final = 3.0
+
+
+class Transfers:
+    """What a worker fetches, and what it serves.
+
+    Parameters
+    ----------
+    worker : SimWorker
+        Whose transfers these are.
+    """
+
+    def __init__(self, worker: SimWorker) -> None:
+        self.worker = worker
+        self.dialled: dict[str, End] = {}  # by address
+        self.accepted: dict[End, None] = {}
+        self._asked: dict[End, e.Fetch] = {}
+
+    @property
+    def ends(self) -> list[End]:
+        """All its ends of data links."""
+        return [*self.dialled.values(), *self.accepted]
+
+    # ---- fetching ---------------------------------------------------------------------------------------------------
+
+    def fetch(self, fetch: e.Fetch) -> None:
+        """Perform one instruction."""
+        worker = self.worker
+        end = self.dialled.get(fetch.address)
+        if end is None:
+            peer = worker.simulation.worker_at(fetch.address)
+            if peer is None or worker.simulation.is_cut(worker, peer):
+                random = worker.world.random
+                wait = CONNECT_TIMEOUT_S if random.random() < 0.1 else random.expovariate(1 / 0.001)
+                worker.after(wait, lambda: self._failed(fetch))
+                return
+            end = self._dial(peer)
+        self._asked[end] = fetch
+        end.send([(m.GET_DATA, fetch.request, fetch.rows)])
+        self._watch(end, fetch)
+
+    def _dial(self, peer: SimWorker) -> End:
+        worker = self.worker
+        end = End(worker, worker.incarnation, peer.incarnation, Role.WORKER)
+        other = End(peer, peer.incarnation, worker.incarnation, Role.WORKER)
+        connect(end, other)
+        end.on_messages = lambda messages: self._answered(end, messages)
+        end.on_closed = lambda reason: self._closed(peer.address, end)
+        other.on_messages = lambda messages: peer.transfers.serve(other, messages)
+        other.on_closed = lambda reason: peer.transfers.left(other)
+        self.dialled[peer.address] = end
+        peer.transfers.accepted[other] = None
+        return end
+
+    def _watch(self, end: End, fetch: e.Fetch) -> None:
+        """Look again when the answer is overdue."""
+        since = self.worker.world.now
+
+        def look() -> None:
+            if self._asked.get(end) is fetch:
+                silent = self.worker.world.now - max(end.last_read, since)
+                if silent >= STALLED_S - 1e-6:
+                    end.close("no byte came for too long")
+                else:
+                    self.worker.after(STALLED_S - silent, look)
+
+        self.worker.after(STALLED_S, look)
+
+    def _answered(self, end: End, messages: tuple[Message, ...]) -> None:
+        for message in messages:
+            fetch = self._asked.pop(end, None)
+            if message[0] != m.DATA or fetch is None or message[1] != fetch.request:
+                end.close("an answer to nothing")
+                return
+            attempts = dict(fetch.rows)
+            got = [(key, attempts[key], int(payload)) for key, payload in message[2] if key in attempts]
+            for key, attempt, value in got:
+                self.worker.keep(key, attempt, value)
+            rows = [(key, attempt, 8) for key, attempt, _ in got]
+            absent = [key for key, _ in message[3]]
+            self.worker.simulation.audit.unfetched(absent)
+            self.worker.feed(e.FetchEnded(fetch.address, fetch.request, rows, absent, []))
+
+    def _closed(self, address: str, end: End) -> None:
+        if self.dialled.get(address) is end:
+            del self.dialled[address]
+        fetch = self._asked.pop(end, None)
+        if fetch is not None:
+            self._failed(fetch)
+
+    def _failed(self, fetch: e.Fetch) -> None:
+        self.worker.simulation.audit.unfetched([key for key, _ in fetch.rows])
+        self.worker.feed(e.FetchFailed(fetch.address, fetch.request))
+
+    # ---- serving ----------------------------------------------------------------------------------------------------
+
+    def serve(self, end: End, messages: tuple[Message, ...]) -> None:
+        """Answer the requests of a peer."""
+        store = self.worker.store
+        for message in messages:
+            if message[0] != m.GET_DATA:
+                end.close(f"op {message[0]} means nothing on a data link")
+                return
+            held = {key: store[key] for key, attempt in message[2] if key in store and attempt in (0, store[key][0])}
+            rows = tuple((key, str(value).encode()) for key, (_, value) in held.items())
+            missing = tuple((key, e.NOT_HELD) for key, _ in message[2] if key not in held)
+            end.send([(m.DATA, message[1], rows, missing)])
+
+    def left(self, end: End) -> None:
+        """A peer has gone."""
+        self.accepted.pop(end, None)
