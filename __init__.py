@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MySchedulerError,
         NotAResultError,
         SerializationError,
+        TaskTimeoutError,
         UsageError,
         VersionMismatchError,
     )
@@ -48,11 +49,12 @@ if TYPE_CHECKING:
     from .graph.annotations import annotate
     from .graph.compute import compute, persist
     from .graph.delayed import Delayed, delayed
+    from .graph.retry import Retry
     from .graph.tokenize import tokenize
     from .graph.visualize import visualize
     from .local.callbacks import Callback
     from .local.progress import ProgressBar
-    from .worker.server.context import get_task_key, get_worker, rejoin, secede
+    from .worker.server.context import cancelled, check_cancelled, get_task_key, get_worker, rejoin, secede
 
 _HOMES = {
     ".base.errors": (
@@ -69,6 +71,7 @@ _HOMES = {
         "MySchedulerError",
         "NotAResultError",
         "SerializationError",
+        "TaskTimeoutError",
         "UsageError",
         "VersionMismatchError",
     ),
@@ -89,11 +92,19 @@ _HOMES = {
     ".graph.annotations": ("annotate",),
     ".graph.compute": ("compute", "persist"),
     ".graph.delayed": ("Delayed", "delayed"),
+    ".graph.retry": ("Retry",),
     ".graph.tokenize": ("tokenize",),
     ".graph.visualize": ("visualize",),
     ".local.callbacks": ("Callback",),
     ".local.progress": ("ProgressBar",),
-    ".worker.server.context": ("get_task_key", "get_worker", "rejoin", "secede"),
+    ".worker.server.context": (
+        "cancelled",
+        "check_cancelled",
+        "get_task_key",
+        "get_worker",
+        "rejoin",
+        "secede",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -119,12 +130,16 @@ __all__ = [
     "MySchedulerError",
     "NotAResultError",
     "ProgressBar",
+    "Retry",
     "SerializationError",
+    "TaskTimeoutError",
     "UsageError",
     "VersionMismatchError",
     "__version__",
     "annotate",
     "as_completed",
+    "cancelled",
+    "check_cancelled",
     "compute",
     "config",
     "default_client",

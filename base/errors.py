@@ -67,6 +67,10 @@ class KilledWorkerError(ClusterError):
     """A task was running on several workers that died, so it is not tried again."""
 
 
+class TaskTimeoutError(ClusterError, TimeoutError):
+    """A run of a task took longer than the task's ``timeout``."""
+
+
 class LostDataError(ClusterError):
     """Data that cannot be recomputed (it was scattered) is gone with its last holder."""
 

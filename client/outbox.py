@@ -10,10 +10,12 @@ from ..base.limits import FUNCTION_BYTES_REMEMBERED_MAX, FUNCTIONS_REMEMBERED_MA
 from ..protocol.blob import Payload, payload_nbytes
 from ..protocol.messages import RELEASE, SUBMIT, UNDEFINE, WANT, Message, Row
 
-#: priority, retries, workers, allow_other_workers, resources; see messages.OPTION_FIELDS
-Option: TypeAlias = tuple[float, int, tuple[str, ...] | None, bool, tuple[tuple[str, float], ...] | None]
+#: delay, backoff, max_delay, on, timeout; see messages.TERMS_FIELDS
+Terms: TypeAlias = tuple[float, float, float | None, bytes | None, float | None]
+#: priority, retries, workers, allow_other_workers, resources, terms; see messages.OPTION_FIELDS
+Option: TypeAlias = tuple[float, int, tuple[str, ...] | None, bool, tuple[tuple[str, float], ...] | None, Terms | None]
 
-DEFAULT_OPTION: Final[Option] = (0, 0, None, False, None)
+DEFAULT_OPTION: Final[Option] = (0, 0, None, False, None, None)
 
 
 class Call(NamedTuple):

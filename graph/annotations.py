@@ -9,6 +9,8 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from ..base.errors import UsageError
+from ..base.units import parse_seconds
+from .retry import Retry, check_times
 from .task import TaskOptions
 
 _options: ContextVar[TaskOptions | None] = ContextVar("myscheduler_task_options", default=None)
@@ -26,7 +28,8 @@ def annotate(**options: Any) -> Iterator[None]:
     ----------
     **options : object
         ``priority``: a number, higher runs first, 0 by default. ``retries``: how many times to try again after the task
-        raised. ``workers``: names or addresses of the workers that may run the tasks (a str or several);
+        raised, or a ``Retry``. ``timeout``: seconds, or text such as ``"30 s"``, that one run may take. ``workers``: names
+        or addresses of the workers that may run the tasks (a str or several);
         ``allow_other_workers``: whether that is only a wish. ``resources``: a mapping of names to amounts that each task
         occupies while it runs.
 
@@ -42,7 +45,7 @@ def annotate(**options: Any) -> Iterator[None]:
     ...     page = delayed(open)("page.html")        # tried up to four times, whenever it is computed
     >>> with annotate(priority=10, resources={"GPU": 1}):
     ...     current_options()
-    TaskOptions(priority=10, retries=0, workers=None, allow_other_workers=False, resources=(('GPU', 1.0),))
+    TaskOptions(priority=10, retries=0, workers=None, allow_other_workers=False, resources=(('GPU', 1.0),), timeout=None)
     """
     token = _options.set(make_options(_options.get(), **options))
     try:
@@ -71,13 +74,22 @@ def make_options(base: TaskOptions | None = None, **options: Any) -> TaskOptions
     if isinstance(priority, bool) or not isinstance(priority, (int, float)) or priority != priority:
         raise UsageError(f"priority={priority!r} is not a number")
     retries = options.get("retries", 0)
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise UsageError(f"retries={retries!r} is not a number of times to try again (0, 1, 2, ...)")
+    if not isinstance(retries, Retry):
+        check_times(retries)
+    if "timeout" in options:
+        options["timeout"] = _timeout(options["timeout"])
     if "workers" in options:
         options["workers"] = _workers(options["workers"])
     if "resources" in options:
         options["resources"] = _resources(options["resources"])
     return replace(base or TaskOptions(), **options)
+
+
+def _timeout(timeout: Any) -> float | None:
+    seconds = parse_seconds(timeout)
+    if seconds == 0:
+        raise UsageError("timeout=0 leaves a task no time to run; use None for no limit")
+    return seconds
 
 
 def _workers(workers: Any) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..base.keys import Key
 from .arguments import find_refs
+from .retry import Retry
 
 T = TypeVar("T")
 
@@ -20,21 +21,24 @@ class TaskOptions:
     ----------
     priority : float
         Higher runs first.
-    retries : int
-        How many times to try again after the task raised.
+    retries : int or Retry
+        How many times to try again after the task raised, or on which errors and after which waits as well.
     workers : tuple of str, optional
         Names or addresses of the workers that may run it; all by default.
     allow_other_workers : bool
         Whether ``workers`` is only a wish.
     resources : tuple of (str, float), optional
         Amounts of abstract resources that the task occupies while it runs.
+    timeout : float, optional
+        Seconds that one run may take, counted from its start at the worker.
     """
 
     priority: float = 0
-    retries: int = 0
+    retries: int | Retry = 0
     workers: tuple[str, ...] | None = None
     allow_other_workers: bool = False
     resources: tuple[tuple[str, float], ...] | None = None
+    timeout: float | None = None
 
 
 class Task:

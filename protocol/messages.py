@@ -93,6 +93,9 @@ GATHER: Final = 43
 STOP: Final = 44
 #: (op, rows (key, attempt, nbytes: int, addresses)) fetch copies of these and keep them; answered by REPLICAS or UNFETCHED
 ACQUIRE: Final = 45
+#: (op, rows (key, attempt, timeout: seconds or nil, on: bytes or nil)) terms of runs of the COMPUTE that follows: how long
+#: each may take, and which exceptions are worth another try (a pickled tuple of classes; nil for all)
+TERMS: Final = 46
 
 # ---- worker to scheduler --------------------------------------------------------------------------------------------
 #: (op, rows (key, attempt, nbytes: int, type_name: str, payload or nil, thread: int, start: float, duration: float))
@@ -109,6 +112,11 @@ RECALLED: Final = 54
 SECEDED: Final = 55
 #: (op, metrics: map)
 HEARTBEAT: Final = 56
+#: (op, rows (key, attempt)) what these runs raised, in the ERRORS or OVERDUE that follows, is not worth another try
+FINAL: Final = 57
+#: (op, rows as of ERRORS) these runs have failed by taking longer than their terms allow; each occupies its slot until it
+#: ends, which RECALLED tells
+OVERDUE: Final = 58
 
 # ---- data links: client or worker to worker -------------------------------------------------------------------------
 #: (op, request: int, rows (key, attempt)) attempt 0 means any; answered by DATA
@@ -136,8 +144,11 @@ EVENTS: Final = 71
 #: ``option`` indexes the message's option rows.
 TASK_FIELDS: Final = ("key", "func_id", "payload", "deps", "order", "option")
 #: A row of SUBMIT's options: priority (higher first), retries, workers (names or addresses) or nil, whether other workers
-#: will do, resources as pairs (name, amount) or nil.
-OPTION_FIELDS: Final = ("priority", "retries", "workers", "allow_other_workers", "resources")
+#: will do, resources as pairs (name, amount) or nil, TERMS_FIELDS or nil.
+OPTION_FIELDS: Final = ("priority", "retries", "workers", "allow_other_workers", "resources", "terms")
+#: What there is to say of retries beside their number, and of runs. ``delay``: seconds before the first retry. ``backoff``: the
+#: factor from each wait to the next. ``max_delay``: the longest wait, or nil. ``on`` and ``timeout``: as in TERMS.
+TERMS_FIELDS: Final = ("delay", "backoff", "max_delay", "on", "timeout")
 #: A row of COMPUTE. ``rank``: lower runs first. ``locations``: rows (dependency, its attempt, nbytes, addresses) for the
 #: dependencies that this worker lacks. ``flags``: see FLAG_*.
 COMPUTE_FIELDS: Final = ("key", "attempt", "func_id", "payload", "rank", "deps", "locations", "flags")
@@ -154,6 +165,7 @@ _KEY: Final[_Types] = KEY_TYPES
 _PAYLOAD: Final[_Types] = (bytes, Blob)
 _NUMBER: Final[_Types] = (float, int)
 _RUN: Final[tuple[_Types, ...]] = (_KEY, (int,))
+_ERROR: Final[tuple[_Types, ...]] = (_KEY, (int,), _PAYLOAD, (str,), (str,), (int,), (float,), (float,))
 
 
 @dataclass(slots=True)
@@ -240,7 +252,7 @@ SPECS: Final[dict[int, Spec]] = {
         _C,
         (int,),
         Rows(_FUNCTIONS),
-        Rows((_NUMBER, (int,), (tuple, _NIL), (bool,), (tuple, _NIL))),
+        Rows((_NUMBER, (int,), (tuple, _NIL), (bool,), (tuple, _NIL), (tuple, _NIL))),
         Rows((_KEY, (bytes,), _PAYLOAD, (tuple,), (int,), (int,))),
         (tuple, _NIL),
         (bool,),
@@ -272,23 +284,21 @@ SPECS: Final[dict[int, Spec]] = {
     GATHER: _spec("GATHER", _S, (int,), Rows(_RUN)),
     STOP: _spec("STOP", _S, (str,), (str,)),
     ACQUIRE: _spec("ACQUIRE", _S, Rows((_KEY, (int,), (int,), (tuple,)))),
+    TERMS: _spec("TERMS", _S, Rows((_KEY, (int,), (*_NUMBER, _NIL), (bytes, _NIL)))),
     RESULTS: _spec(
         "RESULTS",
         _W,
         Rows((_KEY, (int,), (int,), (str,), (*_PAYLOAD, _NIL), (int,), (float,), (float,))),
         content=contents.check_results,
     ),
-    ERRORS: _spec(
-        "ERRORS",
-        _W,
-        Rows((_KEY, (int,), _PAYLOAD, (str,), (str,), (int,), (float,), (float,))),
-        content=contents.check_errors,
-    ),
+    ERRORS: _spec("ERRORS", _W, Rows(_ERROR), content=contents.check_errors),
     REPLICAS: _spec("REPLICAS", _W, Rows(_RUN)),
     UNFETCHED: _spec("UNFETCHED", _W, Rows((_KEY, (int,), (tuple,))), content=contents.check_unfetched),
     RECALLED: _spec("RECALLED", _W, Rows(_RUN)),
     SECEDED: _spec("SECEDED", _W, Rows(_RUN)),
     HEARTBEAT: _spec("HEARTBEAT", _W, (dict,), content=contents.check_heartbeat),
+    FINAL: _spec("FINAL", _W, Rows(_RUN)),
+    OVERDUE: _spec("OVERDUE", _W, Rows(_ERROR), content=contents.check_errors),
     GET_DATA: _spec("GET_DATA", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN)),
     PUT_DATA: _spec("PUT_DATA", _C, (int,), Rows((_KEY, (int,), _PAYLOAD))),
     STORED: _spec("STORED", _W, (int,), Rows((_KEY, (int,), (int,), (str,)))),

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from .core import Core
 from .queues import TOLERANCE, Queue
-from .state import ASSIGNED, ERRED, FORGOTTEN, MEMORY, QUEUED, RELEASED, WAITING, Status, TaskState, WorkerState
+from .state import (
+    ASSIGNED,
+    ERRED,
+    FORGOTTEN,
+    MEMORY,
+    QUEUED,
+    RELEASED,
+    RETRYING,
+    WAITING,
+    Status,
+    TaskState,
+    WorkerState,
+)
 
 
 def check(core: Core) -> None:
@@ -23,7 +35,7 @@ def check(core: Core) -> None:
             for ts in arriving.held:
                 needed[ts] = needed.get(ts, 0) + 1
     for ts in core.tasks.values():
-        if ts.status in (WAITING, QUEUED, ASSIGNED):
+        if ts.status in (WAITING, QUEUED, ASSIGNED, RETRYING):
             for dep in ts.deps:
                 needed[dep] = needed.get(dep, 0) + 1
     for key, ts in core.tasks.items():
@@ -53,7 +65,8 @@ def _check_task(core: Core, ts: TaskState) -> None:
     status = ts.status
     assert status is not FORGOTTEN
     assert (status is MEMORY) == bool(ts.holders), ts
-    assert (status is ERRED) == (ts.failure is not None), ts
+    assert (status in (ERRED, RETRYING)) == (ts.failure is not None), ts
+    assert (status is RETRYING) == (ts in core.retries.due), ts
     assert (ts.ticket != 0) == (status is QUEUED), ts
     assert (ts.worker is not None) or status is not ASSIGNED, ts
     assert ts.worker is None or status in (ASSIGNED, QUEUED), ts

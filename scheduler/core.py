@@ -16,6 +16,7 @@ from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, UNDE
 from .deaths import Deaths
 from .placement import choose_queue
 from .queues import Requirement
+from .retries import RetryQueue
 from .state import (
     ASSIGNED,
     ERRED,
@@ -23,6 +24,7 @@ from .state import (
     MEMORY,
     QUEUED,
     RELEASED,
+    RETRYING,
     WAITING,
     Abandoned,
     ClientState,
@@ -37,6 +39,8 @@ from .state import (
 UNKNOWN_DURATION_S: Final = 0.005
 #: No estimate is below this: it bounds how many tasks a worker is sent ahead.
 DURATION_FLOOR_S: Final = 20e-6
+#: Where a task needs what it depends on. A tuple: enum members are slow to hash.
+_NEEDING: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
 
 
 class Core(Tables):
@@ -60,6 +64,7 @@ class Core(Tables):
         self.deaths = Deaths()
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
+        self.retries = RetryQueue()  # tasks that wait for their next try
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes
@@ -182,9 +187,17 @@ class Core(Tables):
             ts.worker = None
         elif ts.status is ASSIGNED and ts.worker is not None:  # None: its run has just been answered
             self.abandon(ts)
+        elif ts.status is RETRYING:
+            self.retries.discard(ts)
+            ts.failure = None
 
     def abandon(self, ts: TaskState) -> None:
         """Give up a run. Its slot stays booked until the worker answers, whatever the answer."""
+        # Not RECALL: that leaves alone what has started, and a coroutine can be stopped.
+        self.row(self.detach(ts), FREE, (ts.key, ts.attempt))
+
+    def detach(self, ts: TaskState) -> WorkerState:
+        """Look at a run as over, although it still occupies its worker: its slot stays booked until the worker answers."""
         ws = ts.worker
         assert ws is not None
         slot = ts in ws.assigned
@@ -192,9 +205,8 @@ class Core(Tables):
         ws.abandoned[ts.attempt] = Abandoned(ts.estimate, ts.requirement, slot)
         ws.abandoned_slots += slot
         ws.recalled.pop(ts.attempt, None)
-        # Not RECALL: that leaves alone what has started, and a coroutine can be stopped.
-        self.row(ws, FREE, (ts.key, ts.attempt))
         ts.worker = None
+        return ws
 
     def unassign(self, ts: TaskState) -> WorkerState:
         """The worker has answered for this run: free its slot."""
@@ -243,8 +255,27 @@ class Core(Tables):
             self.loose.append(ts)
         self.arrived.append(ts)
 
+    def retry(self, ts: TaskState, failure: Failure) -> None:
+        """A run has failed, and another is allowed: begin again, now or after a wait."""
+        ts.retries -= 1
+        terms = ts.terms
+        seconds = 0.0 if terms is None else terms.wait(terms.times - ts.retries)
+        if seconds:
+            self.move(ts, RETRYING)  # what it needs is kept meanwhile
+            ts.failure = failure
+            self.retries.add(ts, self.now + seconds)
+        else:
+            self.retreat(ts)
+
+    def wake(self) -> None:
+        """Begin again with the tasks whose wait is over."""
+        if self.retries.due:
+            for ts in self.retries.pop_due(self.now):
+                ts.failure = None
+                self.retreat(ts)
+
     def retreat(self, ts: TaskState) -> None:
-        """Begin again with a task that is WAITING or whose run has ended without a result."""
+        """Begin again with a task that is WAITING or RETRYING, or whose run has ended without a result."""
         for dep in ts.deps:
             dep.needed_by -= 1
             self.loose.append(dep)
@@ -258,7 +289,7 @@ class Core(Tables):
             ts = stack.pop()
             if ts.status is ERRED:
                 continue
-            needing = ts.status is WAITING or ts.status is QUEUED or ts.status is ASSIGNED
+            needing = ts.status in _NEEDING
             self.leave(ts)
             self.move(ts, ERRED)
             ts.failure = failure
@@ -352,7 +383,7 @@ class Core(Tables):
                         self.move(ts, RELEASED)
                     continue
                 self.free(ts)
-            elif status is WAITING or status is QUEUED or status is ASSIGNED:
+            elif status in _NEEDING:
                 self.leave(ts)
                 for dep in ts.deps:
                     self.drop_need(dep)

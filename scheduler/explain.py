@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..base.keys import Key
 from .liveness import LOST_AFTER_S
-from .state import ASSIGNED, ERRED, MEMORY, QUEUED, WAITING, TaskState, WorkerState
+from .state import ASSIGNED, ERRED, MEMORY, QUEUED, RETRYING, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
@@ -39,6 +39,10 @@ def explain(core: Core, key: Key) -> str:
     if ts.status is ASSIGNED and ts.worker is not None:
         sent = f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
         return sent + _silence(core, ts.worker)
+    if ts.status is RETRYING and ts.terms is not None and ts.failure is not None:
+        seconds = max(core.retries.due[ts] - core.now, 0.0)
+        number = f"retry {ts.terms.times - ts.retries} of {ts.terms.times}"
+        return f"{key!r} failed, and its next try, {number}, is in {seconds:.1f} s. The error was: {ts.failure.text}"
     if ts.status is MEMORY:
         return f"{key!r} is done: {ts.nbytes} bytes of {ts.type_name}, held by {_names(ts.holders)}."
     if ts.status is ERRED and ts.failure is not None:

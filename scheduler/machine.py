@@ -18,6 +18,7 @@ from ..protocol.messages import (
     EVENTS,
     FAILED,
     FETCH,
+    FINAL,
     FREE,
     GATHER,
     GOODBYE,
@@ -25,6 +26,7 @@ from ..protocol.messages import (
     IN_MEMORY,
     LOST,
     OBSERVE,
+    OVERDUE,
     PLACED,
     RECALL,
     RECALLED,
@@ -34,6 +36,7 @@ from ..protocol.messages import (
     RETRY,
     SECEDED,
     SUBMIT,
+    TERMS,
     UNDEFINE,
     UNFETCHED,
     WANT,
@@ -52,7 +55,20 @@ from .state import ClientState, ObserverState, Peer, WorkerState
 
 #: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
 #: ones are sent.
-_ROW_ORDER: Final = (GATHER, RECALL, FREE, UNDEFINE, ACQUIRE, COMPUTE, IN_MEMORY, FAILED, CANCELLED, LOST, EVENTS)
+_ROW_ORDER: Final = (
+    GATHER,
+    RECALL,
+    FREE,
+    UNDEFINE,
+    ACQUIRE,
+    TERMS,
+    COMPUTE,
+    IN_MEMORY,
+    FAILED,
+    CANCELLED,
+    LOST,
+    EVENTS,
+)
 
 
 class SchedulerMachine:
@@ -122,6 +138,7 @@ class SchedulerMachine:
                 elif type(event) is Heard:
                     self._hear(event.peers)
             self._watch()
+            core.wake()
             if core.deaths.pending:
                 deaths.judge(core)
             self._conclude()
@@ -132,10 +149,13 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
+        due = core.retries.next_due()
         verdict = deaths.next_verdict(core)
+        if due is None or (verdict is not None and verdict < due):
+            due = verdict
         if not core.workers:
-            return verdict
-        deadline = self._watch_at if verdict is None else min(self._watch_at, verdict)
+            return due
+        deadline = self._watch_at if due is None else min(self._watch_at, due)
         if may_recall(core):
             deadline = min(deadline, core.now + SILENCE_S)
         return deadline
@@ -288,6 +308,8 @@ def _on_heartbeat(core: Core, ws: WorkerState, message: Message) -> None:
 _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     RESULTS: outcomes.on_results,
     ERRORS: outcomes.on_errors,
+    FINAL: outcomes.on_final,
+    OVERDUE: outcomes.on_overdue,
     REPLICAS: outcomes.on_replicas,
     UNFETCHED: outcomes.on_unfetched,
     RECALLED: outcomes.on_recalled,

@@ -1,6 +1,7 @@
 """What workers answer: results, errors, copies, inputs they cannot get, tasks given back.
 
-Each run that was sent to a worker is answered exactly once: by RESULTS, ERRORS, UNFETCHED or RECALLED. An answer counts only
+Each run that was sent to a worker is answered exactly once: by RESULTS, ERRORS, UNFETCHED or RECALLED. (OVERDUE comes before
+that: the task has failed, the run goes on.) An answer counts only
 if it names the current attempt of the task and comes from the worker that was given it.
 """
 
@@ -50,13 +51,36 @@ def on_errors(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=False)
             continue
         core.unassign(ts)
+        failure = Failure(key, payload, text, traceback)
         if ts.retries > 0:
-            ts.retries -= 1
-            core.retreat(ts)
+            core.retry(ts, failure)
         else:
-            core.fail(ts, Failure(key, payload, text, traceback))
+            core.fail(ts, failure)
         if observed:
             core.runs.append((key, ws.incarnation, thread, start, duration, False))
+
+
+def on_final(core: Core, ws: WorkerState, message: Message) -> None:
+    """What these runs raised is no reason to try again."""
+    for key, attempt in message[1]:
+        ts = core.tasks.get(key)
+        if ts is not None and ts.attempt == attempt and ts.status is ASSIGNED and ts.worker is ws:
+            ts.retries = 0
+
+
+def on_overdue(core: Core, ws: WorkerState, message: Message) -> None:
+    """Runs took too long. They go on, and occupy their slots until they are answered."""
+    for key, attempt, payload, text, traceback, *_ in message[1]:
+        ts = core.tasks.get(key)
+        if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
+            core.stale += 1
+            continue
+        core.detach(ts)
+        failure = Failure(key, payload, text, traceback)
+        if ts.retries > 0:
+            core.retry(ts, failure)
+        else:
+            core.fail(ts, failure)
 
 
 def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
-from ..protocol.messages import COMPUTE, FLAG_WANTED, RECALL, Row
+from ..protocol.messages import COMPUTE, FLAG_WANTED, RECALL, TERMS, Row
 from .state import ASSIGNED, QUEUED, TaskState, WorkerState
 
 if TYPE_CHECKING:
@@ -207,6 +207,8 @@ def _assign(core: Core, ws: WorkerState, ts: TaskState) -> None:
                 if ws not in dep.holders
             ]
         )
+    if ts.terms is not None and ts.terms.for_worker is not None:
+        core.row(ws, TERMS, (ts.key, ts.attempt, *ts.terms.for_worker))
     flags = FLAG_WANTED if ts.wanted_by else 0
     core.row(ws, COMPUTE, (ts.key, ts.attempt, function.func_id, ts.payload, ts.rank, deps, locations, flags))
 

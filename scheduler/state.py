@@ -10,6 +10,7 @@ from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
 from .queues import Queue, Requirement
+from .retries import Terms
 
 
 class Status(IntEnum):
@@ -21,7 +22,8 @@ class Status(IntEnum):
     ASSIGNED = 3  # sent to a worker, which may be running it
     MEMORY = 4  # its result is held by at least one worker
     ERRED = 5  # it failed, or something it needs did
-    FORGOTTEN = 6  # not in the tables any more
+    RETRYING = 6  # it failed, and waits for its next try
+    FORGOTTEN = 7  # not in the tables any more
 
 
 RELEASED: Final = Status.RELEASED
@@ -30,6 +32,7 @@ QUEUED: Final = Status.QUEUED
 ASSIGNED: Final = Status.ASSIGNED
 MEMORY: Final = Status.MEMORY
 ERRED: Final = Status.ERRED
+RETRYING: Final = Status.RETRYING
 FORGOTTEN: Final = Status.FORGOTTEN
 
 #: The legal moves. docs/design.md shows them as a diagram made from this table.
@@ -37,9 +40,10 @@ MOVES: Final[dict[Status, tuple[Status, ...]]] = {
     RELEASED: (WAITING, QUEUED, MEMORY, ERRED, FORGOTTEN),
     WAITING: (QUEUED, RELEASED, ERRED, FORGOTTEN),
     QUEUED: (ASSIGNED, WAITING, RELEASED, ERRED, FORGOTTEN),
-    ASSIGNED: (MEMORY, QUEUED, WAITING, RELEASED, ERRED, FORGOTTEN),
+    ASSIGNED: (MEMORY, QUEUED, WAITING, RELEASED, ERRED, RETRYING, FORGOTTEN),
     MEMORY: (RELEASED, FORGOTTEN),
     ERRED: (RELEASED, FORGOTTEN),
+    RETRYING: (RELEASED, ERRED, FORGOTTEN),
     FORGOTTEN: (),
 }
 _MASKS: Final = [sum(1 << target for target in MOVES[status]) for status in Status]
@@ -112,6 +116,7 @@ class TaskState:
         "requirement",
         "retries",
         "status",
+        "terms",
         "ticket",
         "type_name",
         "waiting_on",
@@ -129,6 +134,7 @@ class TaskState:
         rank: int,
         requirement: Requirement,
         retries: int,
+        terms: Terms | None = None,
     ) -> None:
         self.key = key
         self.prefix = prefix
@@ -139,6 +145,7 @@ class TaskState:
         self.rank = rank  # lower runs first
         self.requirement = requirement
         self.retries = retries  # how often it may still be run again after an exception
+        self.terms = terms  # what there is to say of retries and runs, beside the number of retries
         self.kills = 0  # workers that died while it may have been running
         self.attempt = 0  # the current run (ASSIGNED) or the one that made the data (MEMORY)
         self.worker: WorkerState | None = None  # where it is ASSIGNED, or QUEUED if that is a worker's own queue
@@ -148,10 +155,10 @@ class TaskState:
         self.holders: tuple[WorkerState, ...] = ()  # exactly when MEMORY
         self.nbytes = 0
         self.type_name = ""
-        self.failure: Failure | None = None  # exactly when ERRED
+        self.failure: Failure | None = None  # exactly when ERRED or RETRYING
         self.dependents: list[TaskState] | None = None  # may hold forgotten ones until compacted
         self.live_dependents = 0  # dependents that are not forgotten
-        self.needed_by = 0  # dependents that are WAITING, QUEUED or ASSIGNED, and graphs still arriving that hold it
+        self.needed_by = 0  # dependents that need it where they stand, and graphs still arriving that hold it
         self.wanted_by: tuple[ClientState, ...] = ()
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
 from .core import Core
 from .queues import Requirement
+from .retries import Terms
 from .state import ERRED, RELEASED, Arriving, ClientState, Function, TaskState
 
 #: Ranks are 63 bits: 15 for the priority in sixteenths (higher first), 48 for the position in the line.
@@ -60,13 +61,14 @@ def on_submit(core: Core, client: ClientState, message: Message) -> None:
 class _Options:
     """One option row, made sense of."""
 
-    __slots__ = ("rank_base", "requirement", "retries")
+    __slots__ = ("rank_base", "requirement", "retries", "terms")
 
     def __init__(self, core: Core, row: Row) -> None:
-        priority, retries, workers, loose, resources = row
+        priority, retries, workers, loose, resources, terms = row
         level = _LEVELS - round(max(-PRIORITY_MAX, min(PRIORITY_MAX, priority)) * 16)
         self.rank_base = level << _POSITION_BITS
         self.retries: int = retries
+        self.terms = None if terms is None else Terms(retries, terms)
         self.requirement = core.common
         if workers is not None or resources is not None:
             signature = (workers, loose, resources)
@@ -109,7 +111,9 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
     if position > arriving.top:
         arriving.top = position
     rank = chosen.rank_base + position
-    ts = TaskState(key, core.prefix_of(key), function, payload, deps, rank, chosen.requirement, chosen.retries)
+    ts = TaskState(
+        key, core.prefix_of(key), function, payload, deps, rank, chosen.requirement, chosen.retries, chosen.terms
+    )
     core.add_task(ts)
     if missing:
         text = (
@@ -158,10 +162,20 @@ def on_cancel(core: Core, client: ClientState, message: Message) -> None:
 
 
 def on_retry(core: Core, client: ClientState, message: Message) -> None:
-    """Run failed tasks again, from the one that failed first."""
+    """Run failed tasks again, from the one that failed first. Of each key the client hears a new outcome."""
     _, request, keys = message
     again: list[TaskState] = []
-    stack = [ts for key in keys if (ts := core.tasks.get(key)) is not None]
+    stack: list[TaskState] = []
+    for key in keys:
+        ts = core.tasks.get(key)
+        if ts is None:
+            core.row(client, CANCELLED, (key, f"the scheduler does not know {key!r} any more"))
+            continue
+        core.want(client, ts)
+        if ts.status is ERRED and ts.function is not None:
+            stack.append(ts)
+        else:
+            core.tell(client, ts)  # somebody else has had it run again
     while stack:
         ts = stack.pop()
         if ts.status is ERRED and ts.function is not None:

@@ -46,6 +46,8 @@ def check(machine: WorkerMachine) -> None:
     short = [expected for expected in running if expected < AHEAD_NS]
     pace = machine.index.pace
     _expect("the pace", (pace.short, pace.short_ns, pace.long), (len(short), sum(short), len(running) - len(short)))
+    early = {task.attempt for task in alive if task.attempt not in machine.runs}
+    _expect("terms of runs that are not here", [attempt for attempt in machine.terms if attempt not in early], [])
     for want in machine.fetches.wants.values():
         held = machine.data.get(want.key)
         _expect(f"{want!r} is held", held is not None and held[0] >= want.attempt, False)

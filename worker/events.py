@@ -6,6 +6,7 @@ Named tuples rather than dataclasses: every worker process imports this, and fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from ..base.keys import Key
@@ -29,11 +30,19 @@ class Received(NamedTuple):
 class ExecutionEnded(NamedTuple):
     """Runs that ended. Their values are in the store already; those the machine does not want come back as ``Drop``.
 
-    ``results`` are rows of RESULTS, ``errors`` rows of ERRORS.
+    ``results`` are rows of RESULTS, ``errors`` rows of ERRORS, ``final`` those whose error is not worth another try.
     """
 
     results: list[Row]
     errors: list[Row]
+    final: Sequence[Copy] = ()
+
+
+class Overdue(NamedTuple):
+    """A run that goes on although it has taken longer than its terms allow: a row of OVERDUE; ``final`` as above."""
+
+    row: Row
+    final: bool
 
 
 class Seceded(NamedTuple):
@@ -86,7 +95,7 @@ class Tick(NamedTuple):
 
 
 Event: TypeAlias = (
-    Received | ExecutionEnded | Seceded | NotStarted | FetchEnded | FetchFailed | Stored | Disconnected | Tick
+    Received | ExecutionEnded | Overdue | Seceded | NotStarted | FetchEnded | FetchFailed | Stored | Disconnected | Tick
 )
 
 # ---- instructions ---------------------------------------------------------------------------------------------------
@@ -102,6 +111,12 @@ class Undefine(NamedTuple):
     """Forget these functions."""
 
     func_ids: tuple[bytes, ...]
+
+
+class Bind(NamedTuple):
+    """These runs, which are about to be executed, have terms: rows of TERMS."""
+
+    rows: list[Row]
 
 
 class Execute(NamedTuple):
@@ -161,4 +176,4 @@ class Stop(NamedTuple):
     reason: str
 
 
-Instruction: TypeAlias = Define | Undefine | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop
+Instruction: TypeAlias = Define | Undefine | Bind | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop

@@ -19,6 +19,7 @@ from ..protocol.messages import Message, Row, in_slices
 from .check import check
 from .events import (
     Beat,
+    Bind,
     Cancel,
     Copy,
     Define,
@@ -31,6 +32,7 @@ from .events import (
     FetchFailed,
     Instruction,
     NotStarted,
+    Overdue,
     Received,
     Seceded,
     Send,
@@ -50,7 +52,7 @@ _SECEDED: Final = TaskState.SECEDED
 _GONE: Final = TaskState.GONE
 
 #: The order in which the rows of one batch are told to the scheduler: a copy before the run that ended because of it.
-_REPORTS: Final = (m.SECEDED, m.RECALLED, m.REPLICAS, m.RESULTS, m.ERRORS, m.UNFETCHED)
+_REPORTS: Final = (m.SECEDED, m.RECALLED, m.REPLICAS, m.RESULTS, m.FINAL, m.ERRORS, m.OVERDUE, m.UNFETCHED)
 
 
 def _report(op: int, rows: tuple[Row, ...]) -> Message:
@@ -90,6 +92,8 @@ class WorkerMachine:
         self.runs: dict[int, Task] = {}
         #: copies held here: (attempt, bytes). Attempts grow, so a higher one is newer and replaces a lower one
         self.data: dict[Key, tuple[int, int]] = {}
+        #: rows of TERMS, by attempt, of runs that are not at the executor yet
+        self.terms: dict[int, Row] = {}
         self.heartbeat_s = 0.0
         self._deadline: float | None = None
         self.fetches = Fetches(address, int(incarnation, 16))
@@ -99,6 +103,7 @@ class WorkerMachine:
         self._events: dict[type, Callable[[float, Any], None]] = {
             Received: self._received,
             ExecutionEnded: self._execution_ended,
+            Overdue: self._overdue,
             Seceded: self._seceded,
             NotStarted: self._not_started,
             FetchEnded: self._fetch_ended,
@@ -109,6 +114,7 @@ class WorkerMachine:
         }
         self._messages: dict[int, Callable[[float, Message], None]] = {
             m.WELCOME: self._welcome,
+            m.TERMS: self._learn_terms,
             m.COMPUTE: self._compute,
             m.RECALL: self._recall,
             m.UNDEFINE: self._undefine,
@@ -178,6 +184,10 @@ class WorkerMachine:
         self.heartbeat_s = float(message[1]["heartbeat_s"])
         self._deadline = now
 
+    def _learn_terms(self, now: float, message: Message) -> None:
+        for row in message[1]:
+            self.terms[row[1]] = row
+
     def _compute(self, now: float, message: Message) -> None:
         if message[1]:
             self._out.append(Define(message[1]))
@@ -188,6 +198,7 @@ class WorkerMachine:
             if known is not None:
                 if known.attempt > task.attempt:
                     self._reports[m.RECALLED].append((task.key, task.attempt))
+                    self.terms.pop(task.attempt, None)
                 if known.attempt >= task.attempt:
                     continue
                 self._abandon(known)
@@ -287,11 +298,25 @@ class WorkerMachine:
         if unwanted:
             self._out.append(Drop(unwanted))
             self._reports[m.RECALLED] += unwanted
+        for key, attempt in event.final:
+            if self.tasks.get(key) is self.runs[attempt]:
+                self._reports[m.FINAL].append((key, attempt))
         for row in event.errors:
             if self._end(self.runs[row[1]]):
                 self._reports[m.ERRORS].append(row)
             else:
                 self._reports[m.RECALLED].append((row[0], row[1]))
+
+    def _overdue(self, now: float, event: Overdue) -> None:
+        """A run has failed by its terms. It stays with the executor; its end will be answered by RECALLED."""
+        key, attempt = event.row[:2]
+        task = self.runs.get(attempt)
+        if task is None or self.tasks.get(key) is not task:
+            return
+        del self.tasks[key]
+        if event.final:
+            self._reports[m.FINAL].append((key, attempt))
+        self._reports[m.OVERDUE].append(event.row)
 
     def _end(self, task: Task) -> bool:
         """The executor is done with a task; whether it still was the current attempt."""
@@ -321,12 +346,18 @@ class WorkerMachine:
         """Hand over to the executor what it should have, in rank order."""
         index = self.index
         rows: list[Row] = []
+        bound: list[Row] = []
+        terms = self.terms
         while (task := index.next_ready()) is not None:
             if task.row[5] and not self._inputs_held(task):
                 continue
             index.move(task, _RUNNING)
             self.runs[task.attempt] = task
             rows.append(task.row)
+            if terms and task.attempt in terms:
+                bound.append(terms.pop(task.attempt))
+        if bound:
+            self._out.append(Bind(bound))
         if rows:
             self._out.append(Execute(rows))
 
@@ -355,6 +386,8 @@ class WorkerMachine:
             if want is None:
                 continue
             for task in list(want.tasks.values()):
+                if task.attempt in self.terms and self.terms[task.attempt][3] is not None:
+                    self._reports[m.FINAL].append((task.key, task.attempt))  # nobody chose this error
                 self._forget(task)
                 self._reports[m.ERRORS].append((task.key, task.attempt, payload, text, traceback, -1, when, 0.0))
             if want.acquired:
@@ -428,6 +461,7 @@ class WorkerMachine:
     def _forget(self, task: Task) -> None:
         """Drop a task that the executor does not hold."""
         self.fetches.leave(task)
+        self.terms.pop(task.attempt, None)
         del self.tasks[task.key]
         self.index.move(task, _GONE)
 

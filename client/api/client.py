@@ -16,6 +16,7 @@ from ...graph.arguments import find_refs
 from ...graph.delayed import Delayed, DelayedFuture, collect, delayed
 from ...graph.optimize import fuse_linear
 from ...graph.plain import from_plain
+from ...graph.retry import Retry
 from . import defaults, scatter
 from .futures import Future
 from .gather import Errors, Nested, gather, gather_async
@@ -114,8 +115,9 @@ class Client(Questions):
         workers: str | Iterable[str] | None = None,
         allow_other_workers: bool = False,
         resources: Mapping[str, float] | None = None,
-        retries: int = 0,
+        retries: int | Retry = 0,
         priority: float = 0,
+        timeout: float | str | None = None,
         **kwargs: Any,
     ) -> Future[T]:
         """Run ``func(*args, **kwargs)`` on the cluster.
@@ -139,10 +141,12 @@ class Client(Questions):
             Whether ``workers`` is only a wish.
         resources : mapping of str to float, optional
             Amounts of abstract resources the task occupies while it runs, such as ``{"GPU": 1}``.
-        retries : int
-            How many times to try again if it raises.
+        retries : int or Retry
+            How many times to try again if it raises. A ``Retry`` says on which errors, and after which waits, as well.
         priority : float
             Higher runs first.
+        timeout : float or str, optional
+            Seconds, or text such as ``"30 s"``, that one run may take; then it fails with ``TaskTimeoutError``.
 
         Returns
         -------
@@ -162,7 +166,7 @@ class Client(Questions):
         >>> client.submit(sum, [x, x]).result()
         2048
         """
-        option = make_option(workers, allow_other_workers, resources, retries, priority)
+        option = make_option(workers, allow_other_workers, resources, retries, priority, timeout)
         return self.submitter.submit(func, args, kwargs, key, pure, option)
 
     def map(
@@ -175,8 +179,9 @@ class Client(Questions):
         workers: str | Iterable[str] | None = None,
         allow_other_workers: bool = False,
         resources: Mapping[str, float] | None = None,
-        retries: int = 0,
+        retries: int | Retry = 0,
         priority: float = 0,
+        timeout: float | str | None = None,
         **kwargs: Any,
     ) -> list[Future[T]]:
         """Run ``func`` on each item of an iterable, or of several in parallel (up to the shortest).
@@ -191,7 +196,7 @@ class Client(Questions):
             A prefix of the keys, or one key per call.
         batch_size : int, optional
             Calls per message to the scheduler, at most 512.
-        pure, workers, allow_other_workers, resources, retries, priority
+        pure, workers, allow_other_workers, resources, retries, priority, timeout
             As for ``submit``, for each call.
         **kwargs : object
             Arguments that all calls share. Large ones are sent once.
@@ -211,7 +216,7 @@ class Client(Questions):
         >>> client.gather(client.map(pow, [2, 3, 4], [10, 2, 1]))
         [1024, 9, 4]
         """
-        option = make_option(workers, allow_other_workers, resources, retries, priority)
+        option = make_option(workers, allow_other_workers, resources, retries, priority, timeout)
         return self.submitter.map(func, iterables, kwargs, key, pure, option, batch_size)
 
     # ---- graphs -----------------------------------------------------------------------------------------------------
@@ -238,8 +243,8 @@ class Client(Questions):
         traverse : bool
             Whether to look for delayed calls inside containers among ``collections``.
         **options
-            ``workers``, ``allow_other_workers``, ``resources``, ``retries``, ``priority`` as for ``submit``; for calls that
-            were not annotated.
+            ``workers``, ``allow_other_workers``, ``resources``, ``retries``, ``priority``, ``timeout`` as for ``submit``; for
+            calls that were not annotated.
 
         Returns
         -------

@@ -13,12 +13,13 @@ from ...base.keys import Key, validate_key
 from ...base.limits import NAME_CHARS_MAX, ROWS_PER_MESSAGE_MAX
 from ...base.refs import TaskRef
 from ...graph.annotations import make_options
+from ...graph.retry import Retry
 from ...graph.task import TaskOptions, identity
 from ...graph.tokenize import tokenize
 from ...protocol.blob import Payload, payload_nbytes
 from ...protocol.messages import Row
-from ...protocol.pickling import dumps_call, dumps_function
-from ..outbox import DEFAULT_OPTION, Call, Option
+from ...protocol.pickling import dumps, dumps_call, dumps_function
+from ..outbox import DEFAULT_OPTION, Call, Option, Terms
 from ..records import Record
 from .futures import Future, make_futures
 from .outcomes import check_argument
@@ -32,21 +33,23 @@ def make_option(
     workers: str | Iterable[str] | None = None,
     allow_other_workers: bool = False,
     resources: Mapping[str, float] | None = None,
-    retries: int = 0,
+    retries: int | Retry = 0,
     priority: float = 0,
+    timeout: float | str | None = None,
 ) -> Option:
     """Check the users' options and put them into the form of a SUBMIT row.
 
     Examples
     --------
     >>> make_option(workers="alice", retries=2)
-    (0, 2, ('alice',), False, None)
+    (0, 2, ('alice',), False, None, None)
     >>> make_option(allow_other_workers=True)
     Traceback (most recent call last):
     ...
     myscheduler.base.errors.UsageError: allow_other_workers=True means nothing without workers=
     """
-    if workers is None and not allow_other_workers and not resources and retries == 0 and priority == 0:
+    plain = workers is None and not allow_other_workers and not resources
+    if plain and retries == 0 and priority == 0 and timeout is None:
         return DEFAULT_OPTION
     if allow_other_workers and workers is None:
         raise UsageError("allow_other_workers=True means nothing without workers=")
@@ -57,13 +60,30 @@ def make_option(
             resources=resources or None,
             retries=retries,
             priority=priority,
+            timeout=timeout,
         )
     )
 
 
 def option_of(options: TaskOptions) -> Option:
     """A task's own options, in the form of a SUBMIT row."""
-    return (options.priority, options.retries, options.workers, options.allow_other_workers, options.resources)
+    retries = options.retries
+    terms: Terms | None = None
+    if isinstance(retries, Retry):
+        on = None if retries.on is None else _pickle_classes(retries.on)
+        terms = (retries.delay, retries.backoff, retries.max_delay, on, options.timeout)
+        retries = retries.times
+    elif options.timeout is not None:
+        terms = (0.0, 1.0, None, None, options.timeout)
+    return (options.priority, retries, options.workers, options.allow_other_workers, options.resources, terms)
+
+
+@functools.lru_cache(maxsize=64)
+def _pickle_classes(classes: tuple[type[BaseException], ...]) -> bytes:
+    payload = dumps(classes, "the exception classes of Retry(on=...)")
+    if not isinstance(payload, bytes):
+        raise UsageError("the exception classes of Retry(on=...) are too large when pickled; define them in a module")
+    return payload
 
 
 def name_of(func: Callable[..., Any]) -> str:

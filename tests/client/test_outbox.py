@@ -8,7 +8,7 @@ from myscheduler.base.limits import (
 from myscheduler.client.outbox import DEFAULT_OPTION, Call, Outbox
 from myscheduler.protocol import messages as m
 
-HIGH = (5, 0, None, False, None)
+HIGH = (5, 0, None, False, None, None)
 
 
 def submit(outbox: Outbox, key: str, func: bytes = b"f", option=DEFAULT_OPTION) -> None:  # type: ignore[no-untyped-def]

@@ -52,6 +52,8 @@ def test_options_as_users_write_them(options: dict[str, Any], made: TaskOptions)
         ({"priority": float("nan")}, "priority=nan is not a number"),
         ({"retries": -1}, "retries=-1 is not a number of times to try again"),
         ({"retries": True}, "retries=True is not a number of times"),
+        ({"timeout": 0}, "timeout=0 leaves a task no time to run; use None for no limit"),
+        ({"timeout": "soon"}, "'soon' is not a duration"),
         ({"workers": [1]}, "1 is not a str"),
         ({"workers": []}, "workers is empty, so no worker could run the task"),
         ({"resources": {"GPU": "all"}}, "must map names to amounts"),

@@ -14,12 +14,12 @@ PUBLIC = """
     ALL_COMPLETED FIRST_COMPLETED FIRST_EXCEPTION
     Client Future LocalCluster
     as_completed default_client fire_and_forget get_client progress wait
-    Delayed annotate compute delayed persist tokenize visualize
-    get_task_key get_worker rejoin secede
+    Delayed Retry annotate compute delayed persist tokenize visualize
+    cancelled check_cancelled get_task_key get_worker rejoin secede
     Callback ProgressBar config
     MySchedulerError UsageError KeyTypeError GraphError SerializationError NotAResultError VersionMismatchError
     ClusterError ConnectionFailedError AuthenticationError ClosedError KilledWorkerError LostDataError
-    InsufficientMemoryError CancelledError
+    InsufficientMemoryError TaskTimeoutError CancelledError
     __version__
 """.split()
 

@@ -80,7 +80,7 @@ def test_a_peer_that_breaks_the_protocol_is_dropped_and_the_rest_goes_on() -> No
     cluster = Cluster(workers=1)
     cluster.client("c2")
     row = ("x", b"unknown function", b"", (), 0, 0)
-    cluster.say("c2", (m.SUBMIT, 1, (), ((0, 0, None, False, None),), (row,), None, False))
+    cluster.say("c2", (m.SUBMIT, 1, (), ((0, 0, None, False, None, None),), (row,), None, False))
     assert "calls a function that was not sent" in cluster.disconnected["c2"]
     cluster.submit({"y": ()})
     cluster.run_all()

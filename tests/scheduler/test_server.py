@@ -1,12 +1,132 @@
-"""The daemon with real workers: processes that are stopped and go on."""
+"""The daemon with real workers: processes that are stopped and go on, tasks that fail, take too long, or are cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
-from myscheduler import Client
+import pytest
+
+from myscheduler import (
+    CancelledError,
+    Client,
+    Retry,
+    TaskTimeoutError,
+    annotate,
+    cancelled,
+    check_cancelled,
+    delayed,
+    get_worker,
+)
 from tests.client.support import eventually
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """A client of a cluster inside this process, with one worker of one thread."""
+    with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+        yield client
+
+
+class FlakyError(Exception):
+    """Goes away when one tries again."""
+
+
+def fail_at_first(times: int, path: Path, kind: type[Exception]) -> int:
+    """Raise in the first ``times`` runs; then return the number of the run. The file counts."""
+    with path.open("a") as file:
+        file.write("x")
+    runs = path.stat().st_size
+    if runs <= times:
+        raise kind(f"run {runs}")
+    return runs
+
+
+# ---- retries --------------------------------------------------------------------------------------------------------
+
+
+def test_chosen_errors_are_tried_again_and_others_are_not(client: Client, tmp_path: Path) -> None:
+    retry = Retry(3, on=(FlakyError, OSError), delay="10 ms", backoff=1.5)
+    assert client.submit(fail_at_first, 2, tmp_path / "a", FlakyError, retries=retry).result(timeout=10) == 3
+    (broken,) = client.map(fail_at_first, [2], [tmp_path / "b"], [ValueError], retries=retry)
+    with pytest.raises(ValueError, match="run 1"):
+        broken.result(timeout=10)
+
+
+def test_delayed_calls_can_be_annotated(client: Client, tmp_path: Path) -> None:
+    with annotate(retries=Retry(2, on=FlakyError)):
+        value = delayed(fail_at_first)(2, tmp_path / "a", FlakyError)
+    assert client.compute(value, sync=True) == 3
+
+
+def test_explain_tells_of_the_wait(client: Client, tmp_path: Path) -> None:
+    future = client.submit(fail_at_first, 1, tmp_path / "a", FlakyError, retries=Retry(1, delay="1 h"), key="patient")
+    eventually(lambda: "its next try, retry 1 of 1, is in 3" in client.explain(future))
+    assert client.explain(future).endswith("FlakyError: run 1")
+    future.cancel()
+
+
+# ---- timeouts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_takes_too_long_fails_and_its_slot_is_free_when_it_ends(client: Client) -> None:
+    def work() -> None:
+        while not cancelled():
+            threading.Event().wait(0.005)
+
+    slow = client.submit(work, timeout="50 ms", key="slow")
+    with pytest.raises(TaskTimeoutError, match=r"task 'slow' ran longer than its timeout of 50.00 ms on worker"):
+        slow.result(timeout=10)
+    assert client.submit(abs, -1, timeout=60).result(timeout=10) == 1
+
+
+def test_a_coroutine_that_takes_too_long_is_stopped_and_may_be_tried_again(client: Client) -> None:
+    async def work() -> int:
+        worker = get_worker()
+        worker.runs = getattr(worker, "runs", 0) + 1  # type: ignore[attr-defined]
+        if worker.runs == 1:  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
+        return int(worker.runs)  # type: ignore[attr-defined]
+
+    assert client.submit(work, timeout=0.1, retries=Retry(1, on=TimeoutError)).result(timeout=10) == 2
+
+
+# ---- cancelling -----------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_function_can_end_itself(client: Client) -> None:
+    entered = threading.Event()
+
+    def work() -> None:
+        entered.set()
+        while True:
+            check_cancelled()
+            threading.Event().wait(0.005)
+
+    _HERE[id(work)] = work
+    future = client.submit(_call_here, id(work), key="endless")
+    assert entered.wait(10)
+    future.cancel()
+    with pytest.raises(CancelledError):
+        future.result(timeout=10)
+    assert client.submit(abs, -1).result(timeout=10) == 1  # the slot is free again
+
+
+_HERE: dict[int, object] = {}
+
+
+def _call_here(number: int) -> None:
+    """Functions of tests, unpickled as they are: the worker is in this process."""
+    work = _HERE[number]
+    assert callable(work)
+    work()
+
+
+# ---- silence --------------------------------------------------------------------------------------------------------
 
 
 def test_a_frozen_worker_gets_no_work_and_is_used_again_when_it_goes_on() -> None:

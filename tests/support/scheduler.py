@@ -11,7 +11,7 @@ from myscheduler.scheduler.machine import SchedulerMachine
 
 VERSIONS = {"python": "3.11", "myscheduler": "0.1.0"}
 FUNCTION = b"f" * 16
-PLAIN = (0, 0, None, False, None)
+PLAIN = (0, 0, None, False, None, None)
 
 
 class Cluster:
@@ -93,6 +93,7 @@ class Cluster:
             kw.get("workers"),
             kw.get("loose", False),
             kw.get("resources"),
+            kw.get("terms"),
         )
         rows = tuple((key, FUNCTION, b"args", deps, order, 0) for order, (key, deps) in enumerate(tasks.items()))
         indexes = None if wants is None else tuple(index for index, key in enumerate(tasks) if key in wants)

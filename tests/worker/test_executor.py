@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from myscheduler.base.errors import InternalError, NotAResultError, SerializationError, UsageError
+from myscheduler.base.errors import (
+    CancelledError,
+    InternalError,
+    NotAResultError,
+    SerializationError,
+    TaskTimeoutError,
+    UsageError,
+)
 from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import pickling
 from myscheduler.protocol.blob import Blob
@@ -20,6 +27,7 @@ from myscheduler.protocol.messages import FLAG_WANTED
 from myscheduler.worker.server import context
 from myscheduler.worker.server.calls import Functions
 from myscheduler.worker.server.executor import Executor, Reports
+from tests.client.support import eventually_async
 
 TIMEOUT_S = 10.0
 
@@ -69,7 +77,7 @@ class Bench:
         return self.results()[attempt]
 
     async def error(self, attempt: int) -> BaseException:
-        row = (await self.until(lambda: self.rows()))[attempt]
+        row = (await self.until(lambda: attempt in self.rows() and self.rows()))[attempt]
         return pickling.loads_exception(*row[2:5])
 
 
@@ -208,6 +216,115 @@ async def test_a_coroutine_can_be_cancelled_and_a_queued_task_taken_back(bench: 
     assert queued not in bench.rows()
 
 
+async def test_a_function_is_told_that_it_should_end(bench: Bench) -> None:
+    gate = _Gate()
+
+    def until_cancelled() -> str:
+        before = context.cancelled()
+        _Gate.entered.set()
+        while not context.cancelled():
+            _Gate.opened.wait(0.001)
+        with pytest.raises(CancelledError, match="nobody waits for task 'task-1' any more"):
+            context.check_cancelled()
+        return f"{before}, then told"
+
+    running = bench.submit(until_cancelled)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
+    assert bench.executor.cancel([("task-1", running)], running=False) == []
+    assert bench.executor.cancel([("task-1", running)], running=True) == []
+    assert await bench.result(running) == "False, then told"
+    assert await bench.result(bench.submit(context.cancelled)) is False
+    assert await bench.result(bench.submit(context.check_cancelled)) is None
+
+
+async def test_a_coroutine_that_is_cancelled_can_see_it(bench: Bench) -> None:
+    async def forever() -> bool:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return context.cancelled()
+        return False
+
+    waiting = bench.submit(forever)
+    await bench.until(bench.moves)
+    bench.executor.cancel([("task-1", waiting)], running=True)
+    assert await bench.result(waiting) is True
+
+
+async def test_closing_tells_functions_to_end() -> None:
+    bench, gate = Bench(), _Gate()
+
+    def until_cancelled() -> None:
+        _Gate.entered.set()
+        while not context.cancelled():
+            _Gate.opened.wait(0.001)
+
+    bench.submit(until_cancelled)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
+    bench.executor.close()
+    assert await bench.executor.join(TIMEOUT_S)
+
+
+def overdue(bench: Bench) -> Reports | None:
+    return next((batch for batch in bench.batches if batch.overdue is not None), None)
+
+
+async def test_a_function_that_takes_too_long_fails_and_goes_on(bench: Bench) -> None:
+    def until_cancelled() -> str:
+        while not context.cancelled():
+            threading.Event().wait(0.001)
+        return "seen"
+
+    bench.executor.bind([("task-1", 1, 0.05, None)])
+    bench.submit(until_cancelled)
+    report = await bench.until(lambda: overdue(bench))
+    assert report.final == [("task-1", 1)]
+    error = pickling.loads_exception(*report.overdue[2:5])
+    assert type(error) is TaskTimeoutError
+    assert str(error) == (
+        "task 'task-1' ran longer than its timeout of 50.00 ms on worker worker. A function cannot be stopped, so its "
+        "thread stays occupied until it returns; let it call check_cancelled() now and then. If it needs more time, "
+        "give it more: timeout=..."
+    )
+    assert await bench.result(1) == "seen"
+
+
+async def test_a_coroutine_that_takes_too_long_is_cancelled(bench: Bench) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    bench.executor.bind([("task-1", 1, 0.05, pickling.dumps((TimeoutError,)))])
+    bench.submit(forever)
+    report = await bench.until(lambda: overdue(bench))
+    assert report.final == []  # a timeout was chosen
+    assert "cannot be stopped" not in report.overdue[3]
+    assert type(await bench.error(1)) is asyncio.CancelledError
+
+
+async def test_a_run_that_ends_in_time_is_not_overdue(bench: Bench) -> None:
+    bench.executor.bind([("task-1", 1, 60.0, None), ("task-2", 2, 0.001, None)])
+    assert await bench.result(bench.submit(lambda: 1)) == 1
+    gate = _Gate()
+    bench.submit(gate.wait)
+    await bench.until(lambda: overdue(bench))
+    gate.open()
+    await bench.result(2)
+    assert [batch.overdue[1] for batch in bench.batches if batch.overdue is not None] == [2]
+    assert bench.executor._terms == {}
+
+
+async def test_an_error_that_was_not_chosen_is_final(bench: Bench) -> None:
+    def fail(kind: type[Exception]) -> None:
+        raise kind("no")
+
+    on = pickling.dumps((OSError,))
+    bench.executor.bind([("task-1", 1, None, on), ("task-2", 2, None, on), ("task-3", 3, None, on)])
+    for kind in (ValueError, ConnectionError, KeyError):
+        attempt = bench.submit(fail, kind)
+        await bench.error(attempt)
+    assert [copy for batch in bench.batches for copy in batch.final] == [("task-1", 1), ("task-3", 3)]
+
+
 class _Gate:
     """Blocks a task until the test opens it. Pickled by name: the events are those of this module."""
 
@@ -242,7 +359,8 @@ async def test_a_coroutine_knows_its_key(bench: Bench) -> None:
 
 
 def test_outside_of_a_task_there_is_no_worker() -> None:
-    for function in (context.get_worker, context.get_task_key, context.secede, context.rejoin):
+    inside = (context.get_worker, context.get_task_key, context.secede, context.rejoin)
+    for function in (*inside, context.cancelled, context.check_cancelled):
         with pytest.raises(UsageError, match=rf"{function.__name__}\(\) works only inside a task"):
             function()
 
@@ -339,9 +457,9 @@ async def test_nothing_keeps_inputs_and_results_alive(bench: Bench, fails: bool)
         attempt = bench.submit(use, TaskRef("x"), inputs={"x": _Tracked()})
         await bench.until(lambda: attempt in bench.rows())
         # The thread reports before it lets go of its last reference, a moment later.
-        await bench.until(lambda: len(_Tracked.alive) == (0 if fails else 1))
+        await eventually_async(lambda: len(_Tracked.alive) == (0 if fails else 1))
         bench.batches.clear()
-        await bench.until(lambda: not _Tracked.alive)
+        await eventually_async(lambda: not _Tracked.alive)
         assert len(_Tracked.alive) == 0
     finally:
         gc.enable()

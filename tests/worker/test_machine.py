@@ -10,15 +10,18 @@ from myscheduler.base.errors import ProtocolError
 from myscheduler.protocol import messages as m
 from myscheduler.worker.events import (
     Beat,
+    Bind,
     Cancel,
     Define,
     Disconnected,
     Drop,
     Execute,
+    ExecutionEnded,
     Fetch,
     FetchEnded,
     FetchFailed,
     NotStarted,
+    Overdue,
     Seceded,
     Send,
     Serve,
@@ -357,6 +360,68 @@ def test_a_message_that_means_nothing_here_is_the_peers_fault() -> None:
         Driver().receive((m.REPLY, 1, True, None))
 
 
+def test_terms_go_to_the_executor_before_their_run_and_are_forgotten_with_it() -> None:
+    drive = Driver()
+    terms = (("x", 1, 2.5, None), ("y", 2, None, b"classes"), ("z", 3, 1.0, None))
+    out = drive.receive((m.TERMS, terms), (m.COMPUTE, (), (task("x", 1), task("y", 2, rank=1), task("z", 3, rank=2))))
+    assert [type(instruction) for instruction in out] == [Bind, Execute]
+    assert of(out, Bind) == [Bind([("x", 1, 2.5, None)])]
+    drive.receive((m.RECALL, (("z", 3),)))
+    assert list(drive.machine.terms) == [2]
+    assert of(drive.end(result("x", 1)), Bind) == [Bind([("y", 2, None, b"classes")])]
+    assert drive.machine.terms == {}
+
+
+def test_terms_of_a_run_that_is_out_of_date_are_dropped() -> None:
+    drive = Driver()
+    drive.compute(task("x", 5))
+    drive.receive((m.TERMS, (("x", 4, 1.0, None),)), (m.COMPUTE, (), (task("x", 4),)))
+    assert drive.machine.terms == {}
+
+
+def test_a_final_error_is_announced_before_the_error() -> None:
+    drive = Driver(nthreads=2)
+    drive.compute(task("x", 1), task("y", 2))
+    out = drive(ExecutionEnded([], [error("x", 1)], [("x", 1), ("y", 2)]))
+    assert [send.message[0] for send in of(out, Send)] == [m.FINAL, m.ERRORS]
+    assert sent(out, m.FINAL) == (("x", 1), ("y", 2))
+    drive.receive((m.FREE, (("y", 2),)))
+    out = drive(ExecutionEnded([], [error("y", 2)], [("y", 2)]))
+    assert [send.message[0] for send in of(out, Send)] == [m.RECALLED]
+
+
+def test_an_overdue_run_is_told_at_once_and_given_back_when_it_ends() -> None:
+    drive = Driver()
+    drive.compute(task("x", 1), task("y", 2, rank=1))
+    out = drive(Overdue(error("x", 1), final=True))
+    assert [send.message for send in of(out, Send)] == [(m.FINAL, (("x", 1),)), (m.OVERDUE, (error("x", 1),))]
+    assert drive(Overdue(error("x", 1), final=True)) == []
+    assert executed(drive.compute(task("x", 3))) == []  # the slot is occupied
+    out = drive.end(result("x", 1))
+    assert sent(out, m.RECALLED) == (("x", 1),)
+    assert of(out, Drop) == [Drop([("x", 1)])]
+    assert [row[1] for instruction in of(out, Execute) for row in instruction.rows] == [3]
+
+
+def test_a_run_that_ended_just_before_it_was_overdue_has_ended() -> None:
+    drive = Driver()
+    drive.compute(task("x", 1))
+    drive.end(result("x", 1))
+    assert drive(Overdue(error("x", 1), final=False)) == []
+
+
+def test_an_input_that_cannot_be_read_is_no_error_that_was_chosen() -> None:
+    drive = Driver()
+    rows = tuple(
+        task(key, attempt, deps=("d",), locations=(("d", 1, 10, (FAR,)),)) for key, attempt in (("x", 2), ("y", 3))
+    )
+    out = drive.receive((m.TERMS, (("x", 2, None, b"classes"), ("y", 3, 1.0, None))), (m.COMPUTE, (), rows))
+    [fetch] = of(out, Fetch)
+    out = drive(FetchEnded(FAR, fetch.request, [], [], [("d", b"exception", "text", "traceback", 0.0)]))
+    assert sent(out, m.FINAL) == (("x", 2),)
+    assert [row[0] for row in sent(out, m.ERRORS)] == ["x", "y"]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_histories_keep_the_indexes_right_and_lose_no_task(seed: int) -> None:
     """Every attempt ends in exactly one answer."""
@@ -386,7 +451,12 @@ def test_random_histories_keep_the_indexes_right_and_lose_no_task(seed: int) -> 
             places = tuple((n, 1, 10, tuple(rng.sample([LOCAL, FAR, FARTHER], rng.randint(0, 3)))) for n in names)
             owed.append(attempt)
             rows.append(task(key, attempt, rng.randint(0, 3), tuple(names), places, rng.choice([b"f", b"g"])))
-        perform(drive.compute(*rows))
+        terms = tuple((*row[:2], 1.0, None) for row in rows if rng.random() < 0.5)
+        perform(drive.receive((m.TERMS, terms), (m.COMPUTE, (), tuple(rows))))
+
+    def overdue() -> None:
+        if at_executor:
+            perform(drive(Overdue(error(*rng.choice(at_executor)[:2]), rng.random() < 0.5)))
 
     def end() -> None:
         if at_executor:
@@ -428,7 +498,7 @@ def test_random_histories_keep_the_indexes_right_and_lose_no_task(seed: int) -> 
             perform(drive(NotStarted(queued)))
 
     for _ in range(300):
-        rng.choice([compute, end, end, fetched, fetched, free, recall])()
+        rng.choice([compute, end, end, fetched, fetched, free, recall, overdue])()
     while at_executor or asked:
         end()
         fetched()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, cast
 
-from ...base.errors import UsageError
+from ...base.errors import CancelledError, UsageError
 from ...base.keys import Key
 
 if TYPE_CHECKING:
@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 class Slot:
     """The place of a thread in the pool."""
 
-    __slots__ = ("index", "left")
+    __slots__ = ("attempt", "cancelled", "index", "left")
 
     def __init__(self, index: int) -> None:
         #: row of the task stream: 0 to nthreads - 1 for slots of the pool, above for what runs outside of it
         self.index = index
         #: whether the thread gave its place to another and runs outside of the pool
         self.left = False
+        #: the run it has, or had last
+        self.attempt = 0
+        #: the run that should end, because nobody waits for it any more
+        self.cancelled = 0
 
 
 class Run:
     """One run of a task, as seen from inside the task."""
 
-    __slots__ = ("attempt", "executor", "key", "slot")
+    __slots__ = ("attempt", "executor", "interrupted", "key", "slot")
 
     def __init__(self, executor: Executor, key: Key, attempt: int, slot: Slot | None) -> None:
         self.executor = executor
@@ -36,6 +40,13 @@ class Run:
         self.attempt = attempt
         #: None for coroutines
         self.slot = slot
+        #: set when a coroutine is cancelled
+        self.interrupted = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.interrupted or (self.slot is not None and self.slot.cancelled == self.attempt)
 
     def secede(self) -> None:
         """Leave the thread slot; without effect if left already."""
@@ -97,6 +108,62 @@ def get_task_key() -> Key:
     'mine'
     """
     return _run("get_task_key").key
+
+
+def cancelled() -> bool:
+    """Whether nobody waits for the current task any more, so that it may as well end.
+
+    True when the task was cancelled, when the last future of it is gone, when its ``timeout`` is over, or when the worker is
+    closing. A function in a thread cannot be stopped from outside: one that takes long should ask now and then. Coroutines
+    are stopped, by ``asyncio.CancelledError``.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    UsageError
+        Called outside of a task.
+
+    Examples
+    --------
+    >>> def search(items):
+    ...     from myscheduler import cancelled
+    ...     for item in items:
+    ...         if cancelled():
+    ...             return None                    # nobody will see it
+    ...         if item > 10:
+    ...             return item
+    >>> client.submit(search, range(100)).result()
+    11
+    """
+    return _run("cancelled").cancelled
+
+
+def check_cancelled() -> None:
+    """Raise ``CancelledError`` if nobody waits for the current task any more; see ``cancelled``.
+
+    Raises
+    ------
+    CancelledError
+        The task should end.
+    UsageError
+        Called outside of a task.
+
+    Examples
+    --------
+    >>> def count(n):
+    ...     from myscheduler import check_cancelled
+    ...     for _ in range(n):
+    ...         check_cancelled()
+    ...     return n
+    >>> client.submit(count, 1000).result()
+    1000
+    """
+    run = _run("check_cancelled")
+    if run.cancelled:
+        raise CancelledError(f"nobody waits for task {run.key!r} any more: it was cancelled, or its time is over")
 
 
 def secede() -> None:

@@ -32,7 +32,7 @@ class Coroutines:
     def __init__(self, executor: Executor, name: str) -> None:
         self._executor = executor
         self._loop = asyncio.new_event_loop()
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, tuple[asyncio.Task[None], Run]] = {}
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self.thread.start()
 
@@ -71,18 +71,24 @@ class Coroutines:
 
     def _begin(self, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         attempt = row[1]
-        self._tasks[attempt] = self._loop.create_task(self._run(row, start, function, args, kwargs))
+        run = Run(self._executor, row[0], attempt, None)
+        task = self._loop.create_task(self._run(run, row, start, function, args, kwargs))
+        self._tasks[attempt] = (task, run)
         self._executor.moved(row[0], attempt, left=True)
 
     def _cancel(self, attempt: int) -> None:
-        task = self._tasks.get(attempt)
-        if task is not None:
+        found = self._tasks.get(attempt)
+        if found is not None:
+            task, run = found
+            run.interrupted = True
             task.cancel("the task was cancelled")
 
-    async def _run(self, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    async def _run(
+        self, run: Run, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> None:
         executor = self._executor
         lane = executor.take_lane()
-        current_run.set(Run(executor, row[0], row[1], None))
+        current_run.set(run)
         try:
             value = await function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 (whatever a task raises is its outcome, SystemExit included)

@@ -18,13 +18,16 @@ from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, Final
 
+from ...base.errors import TaskTimeoutError
 from ...base.keys import Key
+from ...base.units import format_seconds
 from ...protocol import pickling
 from ...protocol.messages import Row
 from ..events import Copy
 from .calls import Functions, describe_result
 from .context import Run, Slot, current_run
 from .coroutines import Coroutines
+from .limits import Limited, Limits, Terms, is_worth_retrying
 
 _clock: Final = time.perf_counter
 
@@ -34,13 +37,16 @@ class Reports:
     """What happened since the loop looked last.
 
     ``results`` are rows of RESULTS with their ``values`` beside them, ``errors`` rows of ERRORS, ``moves`` rows (key,
-    attempt, left) of runs that left or took back their slot; a run's moves come before its end.
+    attempt, left) of runs that left or took back their slot; a run's moves come before its end. ``final`` are runs (key,
+    attempt) whose error is not worth another try; they come no later than the error. ``overdue`` is a row of OVERDUE.
     """
 
     results: list[Row]
     values: list[Any]
     errors: list[Row]
     moves: list[tuple[Key, int, bool]]
+    final: list[Copy]
+    overdue: Row | None = None
 
 
 class _Rejoin:
@@ -88,10 +94,14 @@ class Executor:
         self._ended: deque[tuple[Row, Any]] = deque()
         self._errors: deque[Row] = deque()
         self._moves: deque[tuple[Key, int, bool]] = deque()
+        self._final: deque[Copy] = deque()
+        #: of runs that are here and have any, by attempt
+        self._terms: dict[int, Terms] = {}
+        self._limits = Limits(self._loop, self._report_overdue)
         self._awake = False
         self._lanes = _Lanes(nthreads)
         self._rejoining: dict[_Rejoin, None] = {}
-        self._threads: dict[threading.Thread, None] = {}
+        self._threads: dict[threading.Thread, Slot] = {}
         self._threads_lock = threading.Lock()
         self._coroutines: Coroutines | None = None
         self.synchronise_clock()
@@ -100,13 +110,18 @@ class Executor:
 
     # ---- for the loop -----------------------------------------------------------------------------------------------
 
+    def bind(self, rows: Sequence[Row]) -> None:
+        """Learn the terms of runs that are about to be submitted: rows of TERMS."""
+        for _, attempt, timeout, on in rows:
+            self._terms[attempt] = Terms(timeout, on)
+
     def submit(self, row: Row, inputs: Mapping[Key, Any]) -> None:
         """Queue a row of COMPUTE with the values of its inputs."""
         self._pending[row[1]] = inputs
         self._queue.put(row)
 
     def cancel(self, copies: Sequence[Copy], running: bool) -> list[Copy]:
-        """Take runs out of the queue; with ``running``, also interrupt those that are coroutines.
+        """Take runs out of the queue; with ``running``, also interrupt coroutines, and tell functions that they should end.
 
         Returns
         -------
@@ -114,10 +129,21 @@ class Executor:
             Those that had not started; nothing more will be heard of them.
         """
         caught = [copy for copy in copies if self._pending.pop(copy[1], None) is not None]
-        if running and self._coroutines is not None:
+        if self._terms:
+            for _, attempt in caught:
+                self._terms.pop(attempt, None)
+        if running:
             for _, attempt in copies:
-                self._coroutines.cancel(attempt)
+                self._interrupt(attempt)
         return caught
+
+    def _interrupt(self, attempt: int) -> None:
+        with self._threads_lock:
+            for slot in self._threads.values():
+                if slot.attempt == attempt:
+                    slot.cancelled = attempt
+        if self._coroutines is not None:
+            self._coroutines.cancel(attempt)
 
     def synchronise_clock(self) -> None:
         """Follow the system's clock where it was set; call now and then."""
@@ -127,6 +153,10 @@ class Executor:
         """Take no more work. Threads end with the tasks they run; coroutines are cancelled."""
         self.closed = True
         self._pending.clear()
+        self._limits.close()
+        with self._threads_lock:
+            for slot in self._threads.values():
+                slot.cancelled = slot.attempt
         for token in list(self._rejoining):
             token.given.set()
         for _ in range(self._nthreads):
@@ -155,10 +185,32 @@ class Executor:
         pairs = [ended.popleft() for _ in range(len(ended))]
         failed = [errors.popleft() for _ in range(len(errors))]
         moved = [moves.popleft() for _ in range(len(moves))]
-        if not self.closed and (pairs or failed or moved):
-            reports = Reports([row for row, _ in pairs], [value for _, value in pairs], failed, moved)
+        final = [self._final.popleft() for _ in range(len(self._final))]
+        if not self.closed and (pairs or failed or moved or final):
+            reports = Reports([row for row, _ in pairs], [value for _, value in pairs], failed, moved, final)
             del pairs
             self._on_reports(reports)
+
+    def _report_overdue(self, run: Limited) -> None:
+        """The time of a run is over: it has failed, although it goes on."""
+        terms = self._terms.get(run.attempt)
+        if terms is None or self.closed:
+            return  # it has just ended
+        error = TaskTimeoutError(self._describe_overdue(run))
+        final = [] if is_worth_retrying(error, terms.on) else [(run.key, run.attempt)]
+        row = self._error_row(run.key, run.attempt, error, run.lane, run.start)
+        self._interrupt(run.attempt)
+        self._on_reports(Reports([], [], [], [], final, row))
+
+    def _describe_overdue(self, run: Limited) -> str:
+        worker = getattr(self.owner, "name", self._name)
+        text = f"task {run.key!r} ran longer than its timeout of {format_seconds(run.timeout)} on worker {worker}. "
+        if run.threaded:
+            text += (
+                "A function cannot be stopped, so its thread stays occupied until it returns; let it call "
+                "check_cancelled() now and then. "
+            )
+        return text + "If it needs more time, give it more: timeout=..."
 
     # ---- for the threads --------------------------------------------------------------------------------------------
 
@@ -171,9 +223,10 @@ class Executor:
                 self.closed = True
 
     def _start_thread(self, index: int) -> None:
-        thread = threading.Thread(target=self._work, args=(Slot(index),), name=f"{self._name}-{index}", daemon=True)
+        slot = Slot(index)
+        thread = threading.Thread(target=self._work, args=(slot,), name=f"{self._name}-{index}", daemon=True)
         with self._threads_lock:
-            self._threads[thread] = None
+            self._threads[thread] = slot
         thread.start()
 
     def _work(self, slot: Slot) -> None:
@@ -181,6 +234,7 @@ class Executor:
         while True:
             item = get()
             if isinstance(item, tuple):
+                slot.attempt = item[1]  # before it is taken out, so that whoever comes too late for that finds it here
                 inputs = pending.pop(item[1], None)
                 if inputs is None:
                     continue
@@ -202,9 +256,12 @@ class Executor:
         key, attempt, func_id = row[0], row[1], row[2]
         start = _clock()
         run = Run(self, key, attempt, slot)
+        terms = self._terms.get(attempt) if self._terms else None
         try:
             function, to_await = self.functions.loaded.get(func_id) or self.functions.load(key, func_id)
             args, kwargs = pickling.loads_call(row[3], inputs)
+            if terms is not None and terms.timeout is not None:
+                self._limits.start(Limited(key, attempt, terms.timeout, start, slot.index, not to_await))
             if to_await:
                 self._run_on_loop(row, start, function, args, kwargs)
                 return
@@ -215,6 +272,8 @@ class Executor:
             self.fail(key, attempt, error, slot.index, start)
             return
         end = _clock()
+        if terms is not None:
+            self._unbind(attempt)
         self._ended.append(
             ((key, attempt, nbytes, type_name, payload, slot.index, self._wall + start, end - start), value)
         )
@@ -228,16 +287,30 @@ class Executor:
             self.fail(row[0], row[1], error, lane, start)
             return
         duration = _clock() - start
+        self._unbind(row[1])
         self._ended.append(((row[0], row[1], nbytes, type_name, payload, lane, self._wall + start, duration), value))
         self._wake()
 
     def fail(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> None:
         """Report the exception of a run."""
+        terms = self._unbind(attempt)
+        if terms is not None and not is_worth_retrying(error, terms.on):
+            self._final.append((key, attempt))
+        self._errors.append(self._error_row(key, attempt, error, lane, start))
+        self._wake()
+
+    def _error_row(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> Row:
         duration = _clock() - start
         payload, text, traceback_text = pickling.dumps_exception(error)
         _clear_frames(error)
-        self._errors.append((key, attempt, payload, text, traceback_text, lane, self._wall + start, duration))
-        self._wake()
+        return (key, attempt, payload, text, traceback_text, lane, self._wall + start, duration)
+
+    def _unbind(self, attempt: int) -> Terms | None:
+        """A run ends: its terms are of no use any more."""
+        terms = self._terms.pop(attempt, None) if self._terms else None
+        if terms is not None:
+            self._limits.end(attempt)
+        return terms
 
     def moved(self, key: Key, attempt: int, left: bool) -> None:
         """Report that a run left its slot, or took one."""

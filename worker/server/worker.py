@@ -26,6 +26,7 @@ from ...transport import Link, Listener, connect, listen
 from ...transport.shared import mapped_bytes
 from ..events import (
     Beat,
+    Bind,
     Cancel,
     Define,
     Disconnected,
@@ -35,6 +36,7 @@ from ..events import (
     ExecutionEnded,
     Fetch,
     NotStarted,
+    Overdue,
     Received,
     Seceded,
     Send,
@@ -158,6 +160,7 @@ class Worker:
         self._welcome: asyncio.Future[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._perform: dict[type, Callable[[Any], None]] = {
+            Bind: self._bind,
             Execute: self._execute,
             Send: self._send,
             Drop: self._drop,
@@ -382,13 +385,16 @@ class Worker:
     def _on_reports(self, reports: Reports) -> None:
         if self._closing is not None:
             return
+        if reports.overdue is not None:
+            self._handle(Overdue(reports.overdue, bool(reports.final)))
+            return
         if reports.moves:
             self._handle(Seceded(reports.moves))
         put = self._store.put
         for row, value in zip(reports.results, reports.values, strict=True):
             put(row[0], row[1], value, row[2])
-        if reports.results or reports.errors:
-            self._handle(ExecutionEnded(reports.results, reports.errors))
+        if reports.results or reports.errors or reports.final:
+            self._handle(ExecutionEnded(reports.results, reports.errors, reports.final))
             if self._link is not None:
                 self._link.flush()
 
@@ -417,6 +423,9 @@ class Worker:
             self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
 
     # ---- instructions -----------------------------------------------------------------------------------------------
+
+    def _bind(self, bind: Bind) -> None:
+        self._executor.bind(bind.rows)
 
     def _execute(self, execute: Execute) -> None:
         submit, store = self._executor.submit, self._store

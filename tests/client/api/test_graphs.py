@@ -83,7 +83,7 @@ class TestCompute:
         assert client.scheduler.compute(graph, ["y"], retries=2) == [3]
         (message,) = cluster.ops(m.SUBMIT)
         options = {row[0]: message[3][row[5]] for row in message[4]}
-        assert options == {"x": (9, 0, None, False, None), "y": (0, 2, None, False, None)}
+        assert options == {"x": (9, 0, None, False, None, None), "y": (0, 2, None, False, None, None)}
 
     def test_hidden_references_are_refused(self, client: Client) -> None:
         class Box:

@@ -48,7 +48,7 @@ def test_unreachable_workers_get_it_through_the_scheduler(
     cluster.reachable = False
     assert client.gather(client.scatter([1, 2], workers="alice", direct=direct)) == [1, 2]
     (message,) = cluster.ops(m.SUBMIT)
-    assert message[3] == ((0, 0, ("alice",), False, None),)
+    assert message[3] == ((0, 0, ("alice",), False, None, None),)
     assert cluster.data_requests == []
 
 

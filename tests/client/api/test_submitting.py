@@ -50,7 +50,7 @@ class TestSubmit:
             inc, 1, workers="alice", allow_other_workers=True, resources={"GPU": 1}, retries=3, priority=5
         )
         assert future.result(5) == 2
-        assert cluster.ops(m.SUBMIT)[-1][3] == ((5, 3, ("alice",), True, (("GPU", 1.0),)),)
+        assert cluster.ops(m.SUBMIT)[-1][3] == ((5, 3, ("alice",), True, (("GPU", 1.0),), None),)
 
     def test_a_function_is_sent_once(self, client: Client, cluster: FakeCluster) -> None:
         wait([client.submit(inc, 1), client.submit(inc, 2)])
