@@ -1,6 +1,6 @@
 """Who moves bytes through pipes: the event loop in its turns, or threads of their own, so that several processors copy.
 
-The loop is cheaper to start with and costs no threads; threads leave the loop free, and they are woken sooner.
+To begin with, the loop is cheaper. Threads leave the loop free, and are woken sooner.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import os
 import select
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from threading import Thread
 from typing import Final, Protocol
@@ -61,7 +62,7 @@ def move(lanes: Sequence[Lane]) -> Movement:
     Parameters
     ----------
     lanes : sequence of Lane
-        One is moved by the running event loop; several by threads, as many as can run at a time.
+        One is moved by the running event loop; several by a thread each.
 
     Raises
     ------
@@ -118,56 +119,44 @@ class _OnLoop:
 
 
 class _InThreads:
-    """Several lanes, dealt out to threads. Each thread waits for its lanes, and for ``end``."""
+    """Several lanes, each moved by a thread. Each waits for its lane, and for ``end``."""
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self._loop.create_future()
         self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._ending = False
+        self._running = len(lanes)
         self._threads: list[Thread] = []
-        count = min(len(lanes), processors())
-        self._running = count
         try:
-            for number in range(count):
-                thread = Thread(target=self._run, args=(lanes[number::count],), name="pipes", daemon=True)
+            for lane in lanes:
+                thread = Thread(target=self._run, args=(lane,), name="pipes", daemon=True)
                 thread.start()
                 self._threads.append(thread)
         except RuntimeError as error:
             self.end()
             raise BlockingIOError(errno.EAGAIN, f"no thread can be started: {error}") from error
 
-    def _run(self, lanes: Sequence[Lane]) -> None:
+    def _run(self, lane: Lane) -> None:
         failure = None
         try:
-            self._move(lanes)
+            self._move(lane)
         except Exception as error:  # noqa: BLE001 - goes to whoever waits
             failure = error
-        try:
+        with suppress(RuntimeError):  # the loop is closed, and with it whoever waited
             self._loop.call_soon_threadsafe(self._ended, failure)
-        except RuntimeError:
-            return  # the loop is closed, and with it whoever waited
 
-    def _move(self, lanes: Sequence[Lane]) -> None:
-        left = {lane.descriptor: lane for lane in lanes}
+    def _move(self, lane: Lane) -> None:
         poller = select.poll()
         poller.register(self._stop, select.POLLIN)
-        for lane in lanes:
-            poller.register(lane.descriptor, select.POLLOUT if lane.writes else select.POLLIN)
-        while left:
-            ready = poller.poll(STALLED_S * 1000)
-            if not ready:
-                raise _stalled()
-            for descriptor, _ in ready:
-                if descriptor == self._stop:
-                    return
-                lane = left[descriptor]
-                try:
-                    lane.move()
-                except BlockingIOError:
-                    continue
-                if lane.over:
-                    poller.unregister(descriptor)
-                    del left[descriptor]
+        poller.register(lane.descriptor, select.POLLOUT if lane.writes else select.POLLIN)
+        while not lane.over and not self._ending:
+            try:
+                lane.move()
+            except BlockingIOError:
+                # Not before: each call of the kernel may have to wait for the GIL afterwards.
+                if not poller.poll(STALLED_S * 1000):
+                    raise _stalled() from None
 
     def _ended(self, failure: Exception | None) -> None:
         self._running -= 1
@@ -179,6 +168,7 @@ class _InThreads:
             self.done.set_result(None)
 
     def end(self) -> None:
+        self._ending = True
         os.eventfd_write(self._stop, 1)
         for thread in self._threads:
             thread.join()  # it moves what one call of the kernel does, at most

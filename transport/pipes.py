@@ -5,8 +5,8 @@ sender's end through ``/proc`` and reads. Pages that a pipe refers to must not c
 last part, as much as a pipe can hold, is written in the ordinary way: when the pipe has taken all of that, nothing
 refers to the pages any more.
 
-A pipe that is being read cannot be filled, so a large payload goes through several, each with a part of it: while some
-are read, others are filled, and several processors copy.
+A pipe that is being read is not filled, and reading is copying, which one processor does. So a large payload goes through
+several pipes at a time, each with a part of it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ from .buffers import IDLE_S, buffers
 PIPE_BYTES: Final = MIB
 #: Pipes that one process has at a time; what comes on top goes over the link. Each takes two descriptors.
 PIPES_MAX: Final = 32
-#: Payloads from here on go through several pipes; below, starting threads costs more than they gain.
-DIVIDED_BYTES_MIN: Final = 16 * MIB
-#: Pipes for one payload, and how many for each processor: one is filled while another is read.
-_LANES_MAX: Final = 4
-_LANES_PER_PROCESSOR: Final = 2
+#: Payloads from here on go through several pipes; below, what is in the cache yet comes faster through one.
+DIVIDED_BYTES_MIN: Final = 32 * MIB
+#: Pipes for one payload: as many as there are processors, at most this. More than a few are slowed down by the memory.
+LANES_MAX: Final = 4
 #: Buffers of one payload; more are sent over the link, as each costs a call of the kernel.
 BUFFERS_MAX: Final = 1024
 _SPLICE_F_NONBLOCK: Final = 2
@@ -74,9 +73,7 @@ class Outflows:
         free = PIPES_MAX - sum(len(flow.name.descriptors) for flow in self._flows)
         if not self._works or free < 1 or len(blob.buffers) > BUFFERS_MAX:
             return None
-        count = 1
-        if blob.nbytes >= DIVIDED_BYTES_MIN and lanes.processors() > 1:
-            count = min(_LANES_MAX, _LANES_PER_PROCESSOR * lanes.processors(), free)
+        count = min(LANES_MAX, lanes.processors(), free) if blob.nbytes >= DIVIDED_BYTES_MIN else 1
         try:
             flow = _Outflow(self, blob, count)
         except OSError as error:
