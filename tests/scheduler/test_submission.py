@@ -141,6 +141,33 @@ def test_retry_runs_the_one_that_failed_first() -> None:
     assert cluster.outcomes() == {"b": "memory"}
 
 
+def test_retrying_what_is_not_failed_any_more_is_answered_with_what_it_is() -> None:
+    cluster = Cluster(workers=1)
+    cluster.client("c2")
+    cluster.submit({"x": (), "y": ()})
+    cluster.say("c2", (m.WANT, ("x",)))
+    cluster.fail("w0", cluster.runs("w0"))
+    cluster.say("c2", (m.RETRY, 5, ("x",)))
+    cluster.run_all()
+    cluster.outcomes()
+    cluster.say("c", (m.RELEASE, ("y",)))
+    cluster.say("c", (m.RETRY, 6, ("x", "y")))
+    assert cluster.outcomes() == {"x": "memory", "y": "cancelled"}
+
+
+def test_who_retries_wants_the_result_even_if_it_was_taken_away_before() -> None:
+    cluster = Cluster(workers=1)
+    cluster.client("c2")
+    cluster.submit({"x": ()})
+    cluster.fail("w0", cluster.runs("w0"))
+    cluster.outcomes()
+    cluster.say("c2", (m.WANT, ("x",)))
+    cluster.say("c", (m.RELEASE, ("x",)))
+    cluster.say("c", (m.RETRY, 6, ("x",)))
+    cluster.run_all()
+    assert cluster.outcomes() == {"x": "memory"}
+
+
 def test_scattered_data_is_known_and_used_where_it_is() -> None:
     cluster = Cluster(workers=2)
     [(attempt, [(incarnation, address)])] = cluster.call("place", 1, None, False, ("data",))
