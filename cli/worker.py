@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from ..deploy.control import ControlLink
 from ..deploy.keeper import Keeper
 from ..deploy.process import ChildProcess
 from ..deploy.processes import WORKER_ENVIRONMENT, WORKER_MODULE
+from ..deploy.reporting import Reporter
 from ..deploy.scheduler_file import wait_for_scheduler_file
 from ..deploy.sizing import Sizing, size, split_cores
 from ..deploy.sockets import address_towards, host_and_port, is_loopback, is_wildcard
@@ -255,7 +257,8 @@ def describe(sizing: Sizing, scheduler: SchedulerFile) -> str:
 async def keep_workers(config: Mapping[str, Any], names: list[str], greeting: str) -> int:
     """Run one process per name until told to stop or all have ended; the exit code."""
     stopping = stop_signal()
-    keepers = [_keeper(config, name) for name in names]
+    reporter = Reporter(partial(call_scheduler, config))
+    keepers = [_keeper(config, name, reporter) for name in names]
     for keeper in keepers:
         keeper.start()
     click.echo(greeting)
@@ -268,6 +271,7 @@ async def keep_workers(config: Mapping[str, Any], names: list[str], greeting: st
             await asyncio.wait((handing_over, ended), timeout=HANDOVER_S, return_when=asyncio.FIRST_COMPLETED)
             handing_over.cancel()
     await asyncio.gather(*(keeper.stop(GRACE_S) for keeper in keepers))
+    await reporter.finish()
     if stopping.done():
         return exits.CLOSED
     return max((keeper.returncode if (keeper.returncode or 0) >= 0 else exits.INTERNAL) or 0 for keeper in keepers)
@@ -275,26 +279,32 @@ async def keep_workers(config: Mapping[str, Any], names: list[str], greeting: st
 
 async def hand_over(config: Mapping[str, Any], names: list[str]) -> None:
     """Have the scheduler empty the workers and stop them. If it cannot, what they hold is computed again."""
-    credentials = Credentials.from_dict(config["credentials"])
-    if "client" not in credentials.secrets:
+    if "client" not in Credentials.from_dict(config["credentials"]).secrets:
         return
     try:
-        control = await ControlLink.open(config["scheduler"], credentials, timeout=HANDOVER_S / 3)
-        try:
-            await control.call("retire_workers", tuple(names))
-        finally:
-            control.close("handed over")
+        await call_scheduler(config, "retire_workers", tuple(names))
     except MySchedulerError as error:
         click.echo(f"Results were not handed over: {error}", err=True)
 
 
-def _keeper(config: Mapping[str, Any], name: str) -> Keeper:
+async def call_scheduler(config: Mapping[str, Any], method: str, *args: Any) -> Any:
+    """Call a method of the scheduler, over a connection of its own."""
+    credentials = Credentials.from_dict(config["credentials"])
+    control = await ControlLink.open(config["scheduler"], credentials, timeout=HANDOVER_S / 3)
+    try:
+        return await control.call(method, *args)
+    finally:
+        control.close("myworker has said what it had to")
+
+
+def _keeper(config: Mapping[str, Any], name: str, reporter: Reporter) -> Keeper:
     own = {**config, "options": {**config["options"], "name": name}}
 
     def spawn() -> ChildProcess:
         return ChildProcess(WORKER_MODULE, own, name=name, echo=True, environment=WORKER_ENVIRONMENT)
 
-    return Keeper(f"worker {name}", spawn, memory_limit=own["options"]["memory_limit"])
+    limit = own["options"]["memory_limit"]
+    return Keeper(f"worker {name}", spawn, on_death=reporter.about(name), memory_limit=limit)
 
 
 if __name__ == "__main__":

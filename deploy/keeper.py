@@ -39,7 +39,8 @@ class Keeper:
         Called with this keeper and a reason, once, when no process will run here any more though nobody called
         ``stop``: it closed as asked by the scheduler, or was given up.
     on_death : callable, optional
-        Called with what is known about it whenever the process has ended though nobody wanted it to.
+        Called with what is known about it whenever the process has ended though nobody wanted it to, or ``stop`` had to
+        kill it.
     memory_limit : int, optional
         Bytes; a process that uses nearly all of them is killed and replaced. 0 for no limit; None: do not look.
 
@@ -66,6 +67,7 @@ class Keeper:
         self._on_death = on_death
         self._memory_limit = memory_limit
         self._process: ChildProcess | None = None
+        self._started = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -81,7 +83,7 @@ class Keeper:
 
     def start(self) -> None:
         """Start the process and watch it."""
-        self._process = self._spawn()
+        self._run()
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"keep {self.name}")
 
     async def stop(self, grace: float = GRACE_S, *, patience: float = 0.0) -> None:
@@ -90,8 +92,13 @@ class Keeper:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        if self._process is not None:
-            await self._process.stop(grace, patience=patience)
+        process = self._process
+        if process is not None:
+            pid = self.pid
+            code = await process.stop(grace, patience=patience)
+            if pid is not None and code < 0 and self._on_death is not None:
+                lasted = asyncio.get_running_loop().time() - self._started
+                self._on_death(Obituary(pid, code, lasted, planned=True))
 
     def stop_now(self) -> None:
         """``stop`` for when the loop does not run any more."""
@@ -103,6 +110,10 @@ class Keeper:
         if self._task is not None:
             await asyncio.wait([self._task])
         return self.returncode
+
+    def _run(self) -> None:
+        self._started = asyncio.get_running_loop().time()
+        self._process = self._spawn()
 
     async def _watch(self) -> None:
         failures = 0
@@ -132,12 +143,11 @@ class Keeper:
             )
             await asyncio.sleep(pause)
             self.restarts += 1
-            self._process = self._spawn()
+            self._run()
 
     async def _attend(self, process: ChildProcess) -> Obituary:
         """Look after one process until it has ended."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
         memory = MemoryWatch(self.name, self._memory_limit or 0)
         sampling = None if self._memory_limit is None else loop.create_task(_sample(process, memory))
         try:
@@ -146,10 +156,10 @@ class Keeper:
             if sampling is not None:
                 sampling.cancel()
                 await asyncio.wait([sampling])
-        lasted = loop.time() - started
-        words = last_lines(await process.last_output())
+        lasted = loop.time() - self._started
+        words = last_lines(await process.last_output(), code)
         outgrew = memory.exceeded and code == -signal.SIGKILL
-        return Obituary(process.pid, code, lasted, memory.last, memory.limit, outgrew, words)
+        return Obituary(process.pid, code, lasted, memory.last, memory.limit, outgrew, last_words=words)
 
     def _give_up(self, process: ChildProcess, reason: str) -> None:
         self.failure = f"{self.name} {reason}"

@@ -13,6 +13,10 @@ from .process import describe_exit
 #: Lines of the last words, and characters of each.
 LINES_MAX: Final = 20
 LINE_CHARS_MAX: Final = 200
+#: Of them, those before the report of a crash.
+LINES_BEFORE_FATAL: Final = 5
+#: How ``faulthandler`` begins that.
+_FATAL: Final = "Fatal Python error"
 
 _CRASHES: Final = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE}
 
@@ -35,12 +39,14 @@ class Obituary:
         Bytes; 0 for none.
     outgrew : bool
         Whether its keeper killed it for its memory.
+    planned : bool
+        Whether it was to end, and was killed because it did not.
     last_words : tuple of str
         The last lines that it wrote to stderr.
 
     Examples
     --------
-    >>> print(Obituary(12, -11, 3.14, 2**30, 2**31, False, ("Fatal error", "here")).sentence)
+    >>> print(Obituary(12, -11, 3.14, 2**30, 2**31, last_words=("Fatal error", "here")).sentence)
     was killed by SIGSEGV (a crash in compiled code) after 3.1 s; it used 1.00 GiB of its limit of 2.00 GiB; its last words:
         Fatal error
         here
@@ -52,11 +58,14 @@ class Obituary:
     memory: int = 0
     memory_limit: int = 0
     outgrew: bool = False
+    planned: bool = False
     last_words: tuple[str, ...] = ()
 
     @property
     def cause(self) -> str:
-        """``"memory"``, ``"crash"``, ``"killed"``, ``"signal"`` or ``"exit"``."""
+        """``"planned"``, ``"memory"``, ``"crash"``, ``"killed"``, ``"signal"`` or ``"exit"``."""
+        if self.planned:
+            return "planned"
         if self.outgrew:
             return "memory"
         if self.code in _CRASHES:
@@ -68,6 +77,8 @@ class Obituary:
     @property
     def brief(self) -> str:
         """How it ended."""
+        if self.planned:
+            return "was stopped on purpose, and killed because it did not close in time"
         return "was killed by its keeper for using too much memory" if self.outgrew else describe_exit(self.code)
 
     @property
@@ -88,13 +99,17 @@ class Obituary:
         return f"{self.how}; its last words:{words}" if words else self.how
 
 
-def last_lines(output: str) -> tuple[str, ...]:
-    r"""The end of what a process wrote, within bounds.
+def last_lines(output: str, code: int = 0) -> tuple[str, ...]:
+    r"""The end of what a process wrote before it ended with ``code``, within bounds.
 
     Examples
     --------
     >>> last_lines("one\n\n  two \n")
     ('one', '  two')
     """
-    lines = [line.rstrip() for line in output.splitlines()]
-    return tuple(line[:LINE_CHARS_MAX] for line in lines if line)[-LINES_MAX:]
+    lines = [line[:LINE_CHARS_MAX].rstrip() for line in output.splitlines() if line and not line.isspace()]
+    start = max(len(lines) - LINES_MAX, 0)
+    fatal = [index for index, line in enumerate(lines) if line.startswith(_FATAL)] if code in _CRASHES else []
+    if fatal:  # what follows is a stack whose beginning says most
+        start = max(min(start, fatal[-1] - LINES_BEFORE_FATAL), 0)
+    return tuple(lines[start : start + LINES_MAX])

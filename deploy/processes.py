@@ -15,6 +15,7 @@ from .dashboard import DashboardPlace
 from .exits import CLOSED
 from .keeper import Keeper
 from .process import ChildProcess, describe_exit
+from .reporting import Reporter
 from .sockets import address_of, is_wildcard, listen, outward_address
 from .spec import Spec
 
@@ -56,6 +57,7 @@ class ProcessBackend:
         self._control: ControlLink | None = None
         self._dashboard: DashboardPlace | None = None
         self._keepers: dict[str, Keeper] = {}
+        self._reporter = Reporter(self.call)
         self._names = 0
         self._ready = False
         self._closing: asyncio.Task[None] | None = None
@@ -139,7 +141,13 @@ class ProcessBackend:
         def spawn() -> ChildProcess:
             return ChildProcess(WORKER_MODULE, config, name=f"worker {name}", echo=True, environment=WORKER_ENVIRONMENT)
 
-        keeper = Keeper(f"worker {name}", spawn, self._worker_ended, memory_limit=spec.sizing.memory_limit)
+        keeper = Keeper(
+            f"worker {name}",
+            spawn,
+            self._worker_ended,
+            on_death=self._reporter.about(name),
+            memory_limit=spec.sizing.memory_limit,
+        )
         keeper.ready = self._ready
         self._keepers[name] = keeper
         keeper.start()
@@ -217,6 +225,7 @@ class ProcessBackend:
         if self._dashboard is not None:
             ends.append(self._dashboard.stop())
         outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        await self._reporter.finish()
         self._keepers.clear()
         for outcome in outcomes:  # all have been ended as far as possible before anything is said
             if isinstance(outcome, BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -26,10 +27,11 @@ from myscheduler.base.credentials import (
     read_scheduler_file,
     write_scheduler_file,
 )
-from myscheduler.base.errors import UsageError
+from myscheduler.base.errors import KilledWorkerError, UsageError
 from myscheduler.cli import scheduler as scheduler_command
 from myscheduler.cli import worker as worker_command
 from myscheduler.client.api.client import Client
+from myscheduler.deploy.control import ControlLink
 from myscheduler.deploy.sockets import is_loopback, outward_address
 
 
@@ -440,15 +442,66 @@ def test_preload_and_pid_file(start: Start, tmp_path: Path) -> None:
 
 
 def test_a_killed_parent_takes_its_workers_along(start: Start) -> None:
+    """Within two seconds, although a task holds the interpreter lock in C."""
     scheduler = start("scheduler", "--port", "0", "--no-dashboard")
     address = scheduler.until(ADDRESS)[1]
     scheduler.until("Ctrl-C")
     worker = start("worker", "--nthreads", "1")
     worker.until("registered with")
-    os.kill(worker.process.pid, signal.SIGKILL)
     with Client(address) as client:
+        pid = client.submit(os.getpid).result(timeout=30)
+        future = client.submit(re.match, "(a+)+$", "a" * 64 + "b")
+        process = psutil.Process(pid)
+        used = process.cpu_times().user
+        until(lambda: process.cpu_times().user > used + 0.3)
+        os.kill(worker.process.pid, signal.SIGKILL)
+        until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, timeout=2.0)
         until(lambda: not client.scheduler_info()["workers"])
         assert client.nthreads() == {}
+        assert not future.done()
+
+
+def deaths(address: str, key: object) -> int:
+    """How many deaths the scheduler holds against a task."""
+
+    async def ask() -> int:
+        link = await ControlLink.open(address, find_cluster(address).credentials)
+        try:
+            return int((await link.call("task", key))["deaths"])
+        finally:
+            link.close("asked")
+            async with asyncio.timeout(10):
+                while not link.closed:
+                    await asyncio.sleep(0.001)
+
+    return asyncio.run(ask())
+
+
+def test_a_planned_stop_is_held_against_no_task(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--nthreads", "1")
+    worker.until("registered with")
+    with Client(address) as client:
+        future = client.submit(time.sleep, 3600)
+        until(lambda: any(info["metrics"].get("executing") for info in client.scheduler_info()["workers"].values()))
+        assert worker.end(signal.SIGINT)[0] == 0
+        until(lambda: not client.scheduler_info()["workers"])
+        assert deaths(address, future.key) == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_error_tells_how_it_died(start: Start) -> None:
+    scheduler = start("scheduler", "--port", "0", "--no-dashboard")
+    address = scheduler.until(ADDRESS)[1]
+    scheduler.until("Ctrl-C")
+    worker = start("worker", "--nthreads", "1", "--name", "bob")
+    worker.until("registered with")
+    with Client(address) as client, pytest.raises(KilledWorkerError) as caught:
+        client.submit(os._exit, 7).result(timeout=60)
+    text = str(caught.value)
+    assert len(re.findall(r"on worker bob \(tcp://.*\): exited with code 7 after", text)) == 3
+    assert "What to try: Something ended the process, as os._exit does" in text
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ async def test_stop_ends_the_process_and_the_watch(place: Place) -> None:
     place.keeper.start()
     await place.keeper.stop()
     assert place.processes[0].returncode == -15
+    assert [death.cause for death in place.deaths] == ["planned"]
     assert (place.ended, len(place.processes), place.keeper.pid) == ([], 1, None)
 
 
@@ -170,6 +171,7 @@ async def test_tells_how_each_process_ended(place: Place) -> None:
     assert [(death.pid, death.code, death.cause, death.last_words) for death in place.deaths] == [
         (1, -11, "crash", ("Fatal error",)),
         (2, 7, "exit", ()),
+        (3, -15, "planned", ()),
     ]
 
 
@@ -187,8 +189,8 @@ async def test_kills_and_replaces_what_outgrows_its_memory(
             await asyncio.sleep(0)
     assert (place.processes[0].returncode, place.processes[1].returncode) == (-9, None)
     await place.keeper.stop()
-    (death,) = place.deaths
-    assert (death.cause, death.memory, death.memory_limit) == ("memory", 960, 1000)
+    death, stopped = place.deaths
+    assert (death.cause, death.memory, death.memory_limit, stopped.cause) == ("memory", 960, 1000, "planned")
     message = next(text for text in caplog.messages if "another one starts" in text)
     assert "was killed by its keeper for using too much memory after 0.0 s; it used 960 B, over 95%" in message
     assert "of its memory limit of 1000 B; another one starts now. What helps: give workers more memory" in message

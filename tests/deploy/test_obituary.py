@@ -31,6 +31,23 @@ def test_a_memory_limit_that_was_kept_is_named() -> None:
     )
 
 
+def test_a_planned_end_says_so() -> None:
+    obituary = Obituary(12, -9, 2.0, planned=True)
+    assert obituary.cause == "planned"
+    assert obituary.sentence == "was stopped on purpose, and killed because it did not close in time after 2.0 s"
+
+
+def test_of_a_crash_the_beginning_of_its_report_is_kept() -> None:
+    stack = [f'  File "x.py", line {number} in f' for number in range(100)]
+    report = ["Fatal Python error: Segmentation fault", "", "Current thread:", *stack]
+    output = "\n".join([*["chatter"] * 30, "why", *report])
+    lines = last_lines(output, -11)
+    assert lines[4:8] == ("why", "Fatal Python error: Segmentation fault", "Current thread:", stack[0])
+    assert len(lines) == LINES_MAX
+    assert last_lines("Fatal Python error: Aborted\nhere", -6) == ("Fatal Python error: Aborted", "here")
+    assert last_lines(output, -9)[-1] == stack[-1]  # that was the crash of something else
+
+
 def test_last_words_are_bounded() -> None:
     lines = last_lines("\n".join(["x" * 1000] * 1000))
     assert lines == ("x" * LINE_CHARS_MAX,) * LINES_MAX

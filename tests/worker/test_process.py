@@ -178,7 +178,7 @@ async def test_it_dies_with_its_parent(scheduler: FakeScheduler, processes: Exit
         scheduler.compute(worker, "x", re.match, "(a+)+$", "a" * 64 + "b")
         await asyncio.to_thread(_wait_until_busy, pid)
     parent.kill()
-    readable, _, _ = await asyncio.to_thread(select.select, [descriptor], [], [], 5.0)
+    readable, _, _ = await asyncio.to_thread(select.select, [descriptor], [], [], 2.0)
     assert readable, "the worker outlived its parent"
 
 

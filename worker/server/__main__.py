@@ -139,7 +139,7 @@ def _prepare_process(config: Mapping[str, Any]) -> None:
     logging.basicConfig(
         level=config.get("log_level", logging.WARNING), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    faulthandler.enable()  # a crash in compiled code says where it was; its keeper passes that on
+    faulthandler.enable(all_threads=False)  # a crash in compiled code says where it was; the keeper passes that on
     paths = config.get("sys_path") or []
     sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
     if hasattr(signal, "SIGPIPE"):
