@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .core import Core
 from .queues import TOLERANCE, Queue
 from .state import (
@@ -18,6 +20,9 @@ from .state import (
     WorkerState,
 )
 
+#: A task in one of these needs the data of its dependencies.
+NEEDING: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
+
 
 def check(core: Core) -> None:
     """Raise AssertionError unless the tables agree with each other.
@@ -27,21 +32,26 @@ def check(core: Core) -> None:
     core : Core
         Between two calls of ``handle``.
     """
-    assert not core.loose
-    assert not core.touched
     needed: dict[TaskState, int] = {}
     for client in core.clients.values():
         for arriving in client.arriving.values():
             for ts in arriving.held:
                 needed[ts] = needed.get(ts, 0) + 1
     for ts in core.tasks.values():
-        if ts.status in (WAITING, QUEUED, ASSIGNED, RETRYING):
+        if ts.status in NEEDING:
             for dep in ts.deps:
                 needed[dep] = needed.get(dep, 0) + 1
     for key, ts in core.tasks.items():
         assert ts.key == key
         assert ts.needed_by == needed.get(ts, 0), ts
-        _check_task(core, ts)
+        check_task(core, ts)
+    check_indexes(core)
+
+
+def check_indexes(core: Core) -> None:
+    """Of what ``check`` does, all that does not look at tasks one by one."""
+    assert not core.loose
+    assert not core.touched
     for ws in core.workers.values():
         _check_worker(core, ws)
     for client in core.clients.values():
@@ -51,17 +61,17 @@ def check(core: Core) -> None:
     _check_queue(core.common.queue)
     for requirement in core.special:
         _check_queue(requirement.queue)
+    counts = [0] * len(Status)
     for ts in core.tasks.values():
-        if ts.status is QUEUED and ts.worker is None and ts.requirement is not core.common:
-            assert ts.requirement in core.special, ts
+        counts[ts.status] += 1
+    assert core.totals[:FORGOTTEN] == counts[:FORGOTTEN]
     for status in Status:
         if status is not FORGOTTEN:
-            count = sum(ts.status is status for ts in core.tasks.values())
-            assert core.totals[status] == count, status
-            assert count == sum(prefix.counts[status] for prefix in core.prefixes.values())
+            assert counts[status] == sum(prefix.counts[status] for prefix in core.prefixes.values()), status
 
 
-def _check_task(core: Core, ts: TaskState) -> None:
+def check_task(core: Core, ts: TaskState) -> None:
+    """Check one task against its neighbours, its workers and its clients."""
     status = ts.status
     assert status is not FORGOTTEN
     assert (status is MEMORY) == bool(ts.holders), ts
@@ -78,6 +88,7 @@ def _check_task(core: Core, ts: TaskState) -> None:
         assert ts.waiting_on == sum(dep.status is not MEMORY for dep in ts.deps) > 0, ts
         assert not any(dep.status in (ERRED, RELEASED) for dep in ts.deps), ts
     if status is QUEUED:
+        assert ts.worker is not None or ts.requirement is core.common or ts.requirement in core.special, ts
         assert all(dep.status is MEMORY for dep in ts.deps), ts
     if status is ASSIGNED:
         assert ts.worker is not None

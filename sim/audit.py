@@ -13,9 +13,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ..base.keys import Key
-from ..scheduler.check import _check_queue, _check_task, _check_worker, check
+from ..scheduler.check import NEEDING, check, check_indexes, check_task
 from ..scheduler.core import Core
-from ..scheduler.state import ASSIGNED, FORGOTTEN, MEMORY, QUEUED, WAITING, Status, TaskState
+from ..scheduler.state import FORGOTTEN, MEMORY, TaskState
 from .graphs import SimTask
 
 if TYPE_CHECKING:
@@ -85,12 +85,10 @@ class Audit:
             if ts.status is FORGOTTEN:
                 continue
             assert core.tasks.get(ts.key) is ts, ts
-            _check_task(core, ts)
-            needed = sum(1 for user in ts.each_dependent() if user.status in (WAITING, QUEUED, ASSIGNED))
+            check_task(core, ts)
+            needed = sum(1 for user in ts.each_dependent() if user.status in NEEDING)
             assert ts.needed_by == needed + held.get(ts, 0), ts
-            if ts.status is QUEUED and ts.worker is None and ts.requirement is not core.common:
-                assert ts.requirement in core.special, ts
-        self._check_indexes()
+        check_indexes(core)
 
     def whole(self) -> None:
         """Check all tables without a look at what has changed."""
@@ -137,26 +135,6 @@ class Audit:
         )
         assert attempt not in self._accepted, f"attempt {attempt} of {ts.key!r} is accepted a second time"
         self._accepted[attempt] = ts.key
-
-    def _check_indexes(self) -> None:
-        core = self._core
-        assert not core.loose
-        assert not core.touched
-        for ws in core.workers.values():
-            _check_worker(core, ws)
-        for client in core.clients.values():
-            for ts in client.wants:
-                assert client in ts.wanted_by, ts
-                assert core.tasks.get(ts.key) is ts, ts
-        _check_queue(core.common.queue)
-        for requirement in core.special:
-            _check_queue(requirement.queue)
-        counts = [0] * len(Status)
-        for ts in core.tasks.values():
-            counts[ts.status] += 1
-        assert core.totals[:FORGOTTEN] == counts[:FORGOTTEN], "totals"
-        for status in range(FORGOTTEN):
-            assert counts[status] == sum(prefix.counts[status] for prefix in core.prefixes.values()), Status(status)
 
     # ---- when nothing moves -----------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ SLACK_S: Final = 10.0
 #: Once all futures are released, nothing is left after this.
 CLEAN_S: Final = 3 * GIVEN_UP_S + SLACK_S
 #: Workers that die with a task before it is failed.
-KILLS_MIN: Final = 4
+KILLS_MIN: Final = 3
 #: Fetches of an input that fail before its task is failed: one that finds two holders out of reach counts twice.
 UNFETCHED_MIN: Final = 3
 
