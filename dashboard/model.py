@@ -27,7 +27,9 @@ _TEXT_CHARS: Final = 256
 #: Share of a new sample in the smoothed rate of tasks.
 _SMOOTHING: Final = 0.4
 #: The states of a task, in the order in which a progress bar shows them.
-STATES: Final = ("memory", "released", "erred", "assigned", "queued", "waiting")
+STATES: Final = ("memory", "released", "erred", "assigned", "queued", "waiting", "retrying")
+#: Those in which a task has its run, or another one, before it.
+_PENDING: Final = ("assigned", "queued", "waiting", "retrying")
 
 Connection = Literal["connecting", "connected", "lost"]
 
@@ -234,7 +236,7 @@ class Model:
     def _progress_row(self, row: Mapping[str, Any], waves: dict[str, _Wave]) -> dict[str, Any]:
         name = text(row.get("name"))
         counts = {state: int(number(row.get(state))) for state in STATES}
-        pending = counts["assigned"] + counts["queued"] + counts["waiting"]
+        pending = sum(counts[state] for state in _PENDING)
         # Runs that ended well and that the scheduler has since forgotten, because nobody needs them any more.
         runs = int(number(row.get("done")))
         gone = max(runs - counts["memory"] - counts["released"], 0)
@@ -296,7 +298,7 @@ class Model:
                 "failed": counts["erred"],
                 "failed_runs": max(self.stream.failed, counts["erred"]),
                 "running": sum(worker.executing for worker in workers),
-                "pending": counts["assigned"] + counts["queued"] + counts["waiting"],
+                "pending": sum(counts[state] for state in _PENDING),
             },
             "tasks_per_s": round(self.rate, 1),
         }
@@ -348,8 +350,8 @@ class Model:
         """As many kinds as are shown, unfinished ones preferred, in the order in which they came."""
         if len(rows) <= KINDS_SHOWN:
             return rows
-        unfinished = [row for row in rows if row["assigned"] or row["queued"] or row["waiting"] or row["erred"]]
-        finished = [row for row in rows if not (row["assigned"] or row["queued"] or row["waiting"] or row["erred"])]
+        unfinished = [row for row in rows if any(row[state] for state in (*_PENDING, "erred"))]
+        finished = [row for row in rows if not any(row[state] for state in (*_PENDING, "erred"))]
         chosen = unfinished[:KINDS_SHOWN]
         return chosen + finished[len(finished) - (KINDS_SHOWN - len(chosen)) :]
 

@@ -14,6 +14,7 @@ const Page = (() => {
     memory: "in memory",
     released: "released",
     erred: "failed",
+    retrying: "waiting to be tried again",
     unknown: "unknown",
   };
 

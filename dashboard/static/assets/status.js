@@ -57,7 +57,7 @@
   function updateKind(element, row) {
     const done = row.memory + row.released;
     const total = row.total || 1;
-    const waiting = row.queued + row.waiting;
+    const waiting = row.queued + row.waiting + row.retrying;
     element.style.setProperty("--kind", row.colour);
     Dom.text(element.querySelector(".name"), row.name || "(no name)");
     Dom.text(element.querySelector(".share"), `${Format.count(done)} / ${Format.count(row.total)}`);

@@ -4,7 +4,7 @@
 (() => {
   const LIMIT = 50;
   const FILTERS = [["", "All"], ["waiting", "Waiting"], ["queued", "Ready"], ["assigned", "At workers"], ["memory", "In memory"],
-    ["released", "Released"], ["erred", "Failed"]];
+    ["released", "Released"], ["retrying", "Retrying"], ["erred", "Failed"]];
   const make = Dom.make;
   const name = Page.query.get("name");
   const state = Page.query.get("status") ?? "";
