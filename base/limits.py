@@ -26,5 +26,5 @@ TRACEBACK_CHARS_MAX = 64 * KIB
 NAME_CHARS_MAX = 256
 #: Seconds for the whole handshake, from accept to proof.
 HANDSHAKE_TIMEOUT_S = 5.0
-#: Connections that have not proved themselves yet, in all.
-UNAUTHENTICATED_MAX = 64
+#: Connections to one listener that have not proved themselves yet; fewer where descriptors are few. Each costs some KiB.
+UNAUTHENTICATED_MAX = 1024

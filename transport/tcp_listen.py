@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import secrets
 import socket
 from collections.abc import Callable, Collection
@@ -25,9 +26,13 @@ from .tcp import TcpLink, address_of, configure
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 1024
-#: Who has not proved itself within this time may be dropped for others that wait at the door.
+_BACKLOG: Final = 4096
+#: While others wait at the door: who has said nothing for so long is dropped for them (a peer of ours answers at once), and who
+#: has begun to speak, but has not proved itself, for so long.
+_PATIENCE_SILENT_S: Final = 0.25
 _PATIENCE_S: Final = 1.0
+#: When there are no descriptors left.
+_PAUSE_S: Final = 1.0
 _LOG_INTERVAL_S: Final = 10.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -58,6 +63,9 @@ class TcpListener(Listener):
         self._own_role = own_role
         self._accept = accept
         self._arrivals: dict[Arrival, None] = {}  # oldest first
+        self._silent: dict[Arrival, None] = {}  # of those, who has not said anything yet
+        # Descriptors are for those who have proved themselves.
+        self._room = min(UNAUTHENTICATED_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._resume: asyncio.TimerHandle | None = None
         self._logged_at = float("-inf")
         self.closed = False
@@ -77,13 +85,10 @@ class TcpListener(Listener):
 
     def _on_acceptable(self) -> None:
         while not self.closed:
-            if len(self._arrivals) >= UNAUTHENTICATED_MAX:
-                oldest = next(iter(self._arrivals))
-                patience = oldest.arrived_at + _PATIENCE_S - self._loop.time()
-                if patience > 0:
-                    self._pause(patience)  # the others wait in the kernel's queue
-                    return
-                self.refuse(oldest, "it said nothing, and others wait")
+            oldest = self._to_drop() if len(self._arrivals) >= self._room else None
+            if oldest is not None and (patience := self._patience_with(oldest)) > 0:
+                self._pause(patience)  # the others wait in the kernel's queue
+                return
             try:
                 sock, name = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -92,8 +97,12 @@ class TcpListener(Listener):
                 if error.errno not in _FULL:
                     raise
                 self._log(f"cannot accept connections on {self.address} for now: {error.strerror}")
-                self._pause(_PATIENCE_S)
+                self._pause(_PAUSE_S)
                 return
+            if oldest is not None:
+                oldest.hurry()
+                if oldest in self._arrivals:
+                    self.refuse(oldest, "it does not prove itself, and others wait")
             configure(sock)
             handshake = ServerHandshake(
                 self._credentials,
@@ -103,8 +112,15 @@ class TcpListener(Listener):
                 incarnation=self._incarnation,
             )
             arrival = self._arrive(sock, name, handshake)
-            self._arrivals[arrival] = None
+            self._arrivals[arrival] = self._silent[arrival] = None
             arrival.start()
+
+    def _to_drop(self) -> Arrival:
+        return next(iter(self._silent or self._arrivals))
+
+    def _patience_with(self, arrival: Arrival) -> float:
+        patience = _PATIENCE_SILENT_S if arrival in self._silent else _PATIENCE_S
+        return arrival.arrived_at + patience - self._loop.time()
 
     def _arrive(self, sock: socket.socket, name: tuple[object, ...], handshake: ServerHandshake) -> Arrival:
         return Arrival(self, self._loop, sock, address_of(name), handshake)
@@ -123,7 +139,12 @@ class TcpListener(Listener):
     def leave(self, arrival: Arrival) -> None:
         """An arrival is none any more, one way or the other."""
         self._arrivals.pop(arrival, None)
+        self._silent.pop(arrival, None)
         self._go_on()
+
+    def heard(self, arrival: Arrival) -> None:
+        """An arrival has begun to speak."""
+        self._silent.pop(arrival, None)
 
     def refuse(self, arrival: Arrival, reason: str) -> None:
         """Close without a word to the peer; our own log says why."""
@@ -181,6 +202,10 @@ class Arrival:
         self._loop.add_reader(self.sock, self._on_readable)
         self._send(self.handshake.start())
 
+    def hurry(self) -> None:
+        """The last chance: take what has arrived already. After a long turn of our loop it is late by our fault."""
+        self._on_readable()
+
     def _on_readable(self) -> None:
         try:
             data = self.sock.recv(self.handshake.needed)
@@ -191,6 +216,7 @@ class Arrival:
         if not data:
             self._listener.refuse(self, "it left before it had proved itself")
             return
+        self._listener.heard(self)
         try:
             answer = self.handshake.receive(data)
             if self.handshake.done:

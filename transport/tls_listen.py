@@ -42,6 +42,7 @@ class TlsArrival(Arrival):
     def __init__(self, *arguments: Any, cluster: str) -> None:
         super().__init__(*arguments)
         self._cluster = cluster
+        self._is_encrypted = False
 
     def start(self) -> None:
         """Go on with the TLS handshake as far as the peer's bytes allow; then with ours."""
@@ -58,7 +59,16 @@ class TlsArrival(Arrival):
         except OSError as error:
             self._listener.refuse(self, f"no TLS connection: {error.strerror or error}")
         else:
+            self._listener.heard(self)
+            self._is_encrypted = True
             super().start()
+
+    def hurry(self) -> None:
+        """See ``Arrival.hurry``."""
+        if self._is_encrypted:
+            super().hurry()
+        else:
+            self.start()
 
     def check(self) -> None:
         """Both proofs must be of the same role, so that a certificate and a secret of different holders make no peer."""
