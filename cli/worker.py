@@ -20,7 +20,7 @@ from ..deploy import exits
 from ..deploy.control import ControlLink
 from ..deploy.keeper import Keeper
 from ..deploy.process import ChildProcess
-from ..deploy.processes import WORKER_ENVIRONMENT, WORKER_MODULE
+from ..deploy.processes import worker_process
 from ..deploy.reporting import Reporter
 from ..deploy.scheduler_file import wait_for_scheduler_file
 from ..deploy.sizing import Sizing, size, split_cores
@@ -301,7 +301,7 @@ def _keeper(config: Mapping[str, Any], name: str, reporter: Reporter) -> Keeper:
     own = {**config, "options": {**config["options"], "name": name}}
 
     def spawn() -> ChildProcess:
-        return ChildProcess(WORKER_MODULE, own, name=name, echo=True, environment=WORKER_ENVIRONMENT)
+        return worker_process(own, name)
 
     limit = own["options"]["memory_limit"]
     return Keeper(f"worker {name}", spawn, on_death=reporter.about(name), memory_limit=limit)

@@ -24,6 +24,8 @@ FAILURES_MAX: Final = 20
 #: The first replacement starts at once; later ones after a pause that doubles up to the longest.
 PAUSE_S: Final = 0.25
 PAUSE_MAX_S: Final = 10.0
+#: The longest after a child that had been at work: a task may have killed it, and the next one need not.
+PAUSE_AFTER_WORK_S: Final = 0.5
 
 
 class Keeper:
@@ -122,19 +124,21 @@ class Keeper:
             assert process is not None
             obituary = await self._attend(process)
             code = obituary.code
-            if code == CLOSED:
+            believed = not process.was_cut_short
+            if code == CLOSED and believed:
                 self._end("closed")
                 return
             if self._on_death is not None:
                 self._on_death(obituary)
             failures = 1 if obituary.lasted_s > STABLE_S else failures + 1
-            if code in PERMANENT:
+            if code in PERMANENT and believed:
                 self._give_up(process, f"{PERMANENT[code]} ({obituary.brief})")
                 return
-            if failures >= (FAILURES_MAX if self.ready else FAILURES_MAX_STARTING):
+            if not process.was_ready and failures >= (FAILURES_MAX if self.ready else FAILURES_MAX_STARTING):
                 self._give_up(process, f"{obituary.brief}, {failures} times in a row")
                 return
-            pause = 0.0 if failures == 1 else min(PAUSE_S * 2 ** (failures - 2), PAUSE_MAX_S)
+            longest = PAUSE_AFTER_WORK_S if process.was_ready else PAUSE_MAX_S
+            pause = 0.0 if failures == 1 else min(PAUSE_S * 2.0 ** min(failures - 2, 10), longest)
             when = f"in {pause:g} s" if pause else "now"
             helps = f". What helps: {ADVICE}" if obituary.outgrew else ""
             logger.warning(

@@ -109,6 +109,9 @@ class ChildProcess:
         Sockets to inherit; the number of each is added to the configuration under its name.
     capture : bool
         Keep the last of what the child writes for ``output`` instead of letting it write to our own stdout and stderr.
+    tells_ready : bool
+        Give the child ``ready_fd``, to which it writes "1" when it is at work and "0" when it ends of its own accord: see
+        ``was_ready`` and ``was_cut_short``.
     echo : bool
         Keep the last of what the child writes to stderr for ``output``, and pass it on to ours.
     niceness : int
@@ -131,6 +134,7 @@ class ChildProcess:
         sockets: Mapping[str, socket.socket] | None = None,
         capture: bool = False,
         echo: bool = False,
+        tells_ready: bool = False,
         niceness: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -140,7 +144,11 @@ class ChildProcess:
         #: whether what the child writes is kept for ``output`` and shown nowhere else
         self.captures = capture
         self._echo = Echo(name) if echo else None
+        self._told = b""
+        self._ready_fd, ready_end = os.pipe() if tells_ready else (-1, -1)
         inherited = {key: sock.fileno() for key, sock in (sockets or {}).items()}
+        if tells_ready:
+            inherited["ready_fd"] = ready_end
         lifeline_read, self._lifeline = os.pipe()
         _lifelines.add(self._lifeline)
         config_fd = -1
@@ -158,11 +166,14 @@ class ChildProcess:
             )
         except BaseException:
             self._drop_lifeline()
+            self._close_ready()
             if self._echo is not None:
                 self._echo.abandon()
             raise
         finally:
             os.close(lifeline_read)
+            if ready_end >= 0:
+                os.close(ready_end)
             if config_fd >= 0:
                 os.close(config_fd)
         if self._echo is not None:
@@ -185,6 +196,16 @@ class ChildProcess:
         if self._echo is not None:
             return self._echo.text
         return b"".join(self._output).decode("utf-8", "replace")
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether a child that ``tells_ready`` and has ended was ever at work."""
+        return b"1" in self._told
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether such a child was ended while at work, so that its exit code is not ours: a task may call os._exit."""
+        return self._told == b"1"
 
     async def wait(self) -> int:
         """Wait until the child has ended; its ``returncode``."""
@@ -265,8 +286,18 @@ class ChildProcess:
             assert self._popen.stdout is not None
             self._popen.stdout.close()
 
+    def _close_ready(self) -> None:
+        if self._ready_fd >= 0:
+            os.close(self._ready_fd)
+            self._ready_fd = -1
+
     def _release(self) -> None:
         self._drop_lifeline()
+        if self._ready_fd >= 0:
+            os.set_blocking(self._ready_fd, False)  # the child's own children may hold the other end
+            with suppress(BlockingIOError):
+                self._told = os.read(self._ready_fd, 2)
+            self._close_ready()
         if self._output_fd >= 0:
             self._read_output()  # what it wrote last, which usually says why it ended
             self._stop_capture()

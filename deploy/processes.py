@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from ..base.credentials import Credentials
@@ -37,6 +37,11 @@ WORKER_ENVIRONMENT: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
 }
+
+
+def worker_process(config: Mapping[str, Any], name: str) -> ChildProcess:
+    """Start a worker as its keeper needs it."""
+    return ChildProcess(WORKER_MODULE, config, name=name, echo=True, tells_ready=True, environment=WORKER_ENVIRONMENT)
 
 
 class ProcessBackend:
@@ -139,7 +144,7 @@ class ProcessBackend:
         }
 
         def spawn() -> ChildProcess:
-            return ChildProcess(WORKER_MODULE, config, name=f"worker {name}", echo=True, environment=WORKER_ENVIRONMENT)
+            return worker_process(config, f"worker {name}")
 
         keeper = Keeper(
             f"worker {name}",

@@ -19,6 +19,8 @@ class FakeProcess:
 
     output = ""
     captures = True
+    was_ready = False
+    was_cut_short = False
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -125,6 +127,30 @@ async def test_is_patient_with_what_was_ready_once(place: Place) -> None:
     place.processes[-1].end(-11)
     await place.keeper.wait()
     assert len(place.processes) == FAILURES_MAX
+
+
+@pytest.mark.parametrize("code", [CLOSED, REFUSED])
+async def test_an_exit_code_of_a_task_is_not_taken_for_ours(
+    place: Place, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProcess, "was_cut_short", True)
+    place.keeper.start()
+    await place.fail(code)
+    assert (place.ended, len(place.processes)) == ([], 2)
+    assert [death.code for death in place.deaths] == [code]
+    await place.keeper.stop()
+
+
+async def test_never_gives_up_what_was_at_work_and_does_not_wait_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProcess, "was_ready", True)
+    monkeypatch.setattr(keeper_module, "PAUSE_S", 100.0)
+    monkeypatch.setattr(keeper_module, "PAUSE_AFTER_WORK_S", 0.0)
+    place.keeper.start()
+    await place.fail(-11, 3 * FAILURES_MAX)
+    assert place.ended == []
+    await place.keeper.stop()
 
 
 async def test_a_long_life_forgives_earlier_failures(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,17 @@ async def test_captured_output_keeps_the_end(spawn: Spawn) -> None:
     assert repr(child) == f"<ChildProcess child: pid {child.pid}, exited with code 7>"
 
 
+@pytest.mark.parametrize(
+    ("told", "ready", "cut_short"), [("", False, False), ("0", False, False), ("1", True, True), ("10", True, False)]
+)
+async def test_it_is_known_whether_a_child_was_at_work_and_ended_by_itself(
+    spawn: Spawn, told: str, ready: bool, cut_short: bool
+) -> None:
+    child = spawn(f"os.write(config['ready_fd'], b'{told}')", tells_ready=True)
+    await child.wait()
+    assert (child.was_ready, child.was_cut_short) == (ready, cut_short)
+
+
 async def test_what_an_echoing_child_says_is_passed_on_and_kept(
     spawn: Spawn, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +200,7 @@ def test_descriptors_do_not_leak(spawn: Spawn) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         spawn("").stop_now()
-        spawn("", echo=True).stop_now()
+        spawn("", echo=True, tells_ready=True).stop_now()
     until(lambda: not [thread for thread in threading.enumerate() if thread.name == "stderr of child"])
     assert len(os.listdir("/proc/self/fd")) == before
 

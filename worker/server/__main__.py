@@ -6,6 +6,7 @@ The configuration is one JSON object, read from the descriptor ``--config-fd N``
 - ``options``: further keywords of ``Worker``
 - ``preload``: files and modules to run first, see ``base.preload``
 - ``sys_path``: where tasks find their modules; ``log_level``: a name or number of ``logging``
+- ``ready_fd``: where to write "1" once the worker has registered, and "0" when it ends, if not by accident
 - ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
 
 Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached; 5 it refused us;
@@ -25,6 +26,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from ...base.credentials import Credentials
@@ -67,9 +69,10 @@ def main() -> None:
         sys.exit(USAGE)
     gc.freeze()  # what was imported stays; the collector need not look at it
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
-    code = asyncio.run(_run(worker, preloads, config.get("lifeline_fd")))
+    code = asyncio.run(_run(worker, preloads, config))
     if code is None:
         _replace_process(config)
+    _tell_parent(config, b"0")
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -77,9 +80,10 @@ def main() -> None:
     os._exit(FAILED if code is None else code)
 
 
-async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int | None:
+async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> int | None:
     """The exit code, or None for a restart."""
     loop = asyncio.get_running_loop()
+    lifeline = config.get("lifeline_fd")
     if lifeline is not None and not bind_life_to(lifeline):
         loop.add_reader(lifeline, os._exit, FAILED)
     tasks: dict[asyncio.Task[None], None] = {}
@@ -93,6 +97,7 @@ async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     worker.at_close(lambda: preloads.teardown(worker))
+    worker.at_registration(lambda: _tell_ready(config))
     try:
         await starting
     except asyncio.CancelledError:
@@ -107,6 +112,18 @@ async def _run(worker: Worker, preloads: Preloads, lifeline: int | None) -> int 
     if exit_reason is not ExitReason.CLOSED:
         logger.error("worker %s ends: %s", worker.name, worker.exit_text)
     return _CODES[exit_reason]
+
+
+def _tell_ready(config: dict[str, Any]) -> None:
+    if not config.get("is_ready"):  # a next life in this process need not say it again
+        config["is_ready"] = True
+        _tell_parent(config, b"1")
+
+
+def _tell_parent(config: Mapping[str, Any], what: bytes) -> None:
+    if config.get("ready_fd") is not None:
+        with suppress(OSError):  # a task may have closed what it did not know
+            os.write(config["ready_fd"], what)
 
 
 async def _start(worker: Worker, preloads: Preloads) -> None:
@@ -150,8 +167,9 @@ def _replace_process(config: Mapping[str, Any]) -> None:
     """Start anew in this process: nothing of the old life's memory, modules and threads is left."""
     descriptor = _readable(config)
     os.set_inheritable(descriptor, True)
-    if config.get("lifeline_fd") is not None:
-        os.set_inheritable(config["lifeline_fd"], True)
+    for name in ("lifeline_fd", "ready_fd"):
+        if config.get(name) is not None:
+            os.set_inheritable(config[name], True)
     flags = ["-P"] if sys.flags.safe_path else []
     os.execv(  # noqa: S606
         sys.executable, [sys.executable, *flags, "-m", "myscheduler.worker.server", "--config-fd", str(descriptor)]

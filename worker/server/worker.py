@@ -150,6 +150,7 @@ class Worker:
         self._temporary_lock = Lock()
         timeout = parse_seconds(death_timeout)
         self._connect_timeout = CONNECT_TIMEOUT_S if timeout is None else timeout
+        self._at_registration: Callable[[], None] | None = None
         self._at_close: list[Callable[[], Awaitable[None] | None]] = []
         self._closing: asyncio.Task[None] | None = None
         self._exit: asyncio.Future[ExitReason] | None = None
@@ -292,6 +293,10 @@ class Worker:
         if self._exit is not None:
             await self._end(ExitReason.CLOSED, reason)
 
+    def at_registration(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when the scheduler has let the worker in, before any task can run."""
+        self._at_registration = callback
+
     def at_close(self, callback: Callable[[], Awaitable[None] | None]) -> None:
         """Have ``callback`` called on the worker's loop when it closes, before the link to the scheduler does."""
         self._at_close.append(callback)
@@ -371,6 +376,8 @@ class Worker:
                 if message[0] == WELCOME:
                     link.epoch = message[1]["epoch"]
                     self._welcome.set_result(None)
+                    if self._at_registration is not None:
+                        self._at_registration()
         self._handle(Received(frame.messages))
 
     def on_closed(self, link: Link, reason: str) -> None:
