@@ -38,9 +38,9 @@ def on_submit(core: Core, client: ClientState, message: Message) -> None:
             ts = tasks.get(row[0])
             if ts is None:
                 ts = _new_task(core, row, arriving, parsed)
-                if wants is not None:
-                    ts.needed_by += 1
-                    arriving.held.append(ts)
+            if wants is not None:  # what was known before may be let go of before the next slice, too
+                ts.needed_by += 1
+                arriving.held.append(ts)
             entered.append(ts)
     except (ProtocolError, KeyTypeError):
         core.loose += entered  # the client will be dropped, and nobody has said yet that he wants them

@@ -131,6 +131,23 @@ def test_the_result_of_a_cancelled_run_is_refused_and_its_slot_freed() -> None:
     assert cluster.outcomes()["y"] == "memory"
 
 
+def test_a_graph_that_arrives_holds_what_was_known_before() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"a": (), "b": ("a",)}, wants=["b"])
+    cluster.run_all()
+    part = (("a", FUNCTION, b"args", (), 0, 0),)
+    rest = (("c", FUNCTION, b"args", ("a",), 1, 0),)
+    cluster.say("c", (m.SUBMIT, 90, (), (PLAIN,), part, (), True))
+    cluster.say("c", (m.RELEASE, ("b",)))
+    cluster.run_all()
+    cluster.outcomes()
+    cluster.say("c", (m.SUBMIT, 90, (), (PLAIN,), rest, (0,), False))
+    cluster.run_all()
+    assert cluster.outcomes() == {"c": "memory"}
+    cluster.say("c", (m.RELEASE, ("c",)))
+    assert cluster.core.tasks == {}
+
+
 def test_retry_runs_the_one_that_failed_first() -> None:
     cluster = Cluster(workers=1)
     cluster.submit({"a": (), "b": ("a",)}, wants=["b"])
