@@ -285,6 +285,8 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
 def _unpack(control: Buffer, extension: Callable[[int, bytes], Any], longest: int) -> Any:
     """The value, if no array or map in it says that it is longer than ``longest``; else ValueError."""
     nbytes = len(control)
+    if longest > nbytes:
+        longest = nbytes
     return msgpack.unpackb(
         control,
         use_list=False,
@@ -292,8 +294,8 @@ def _unpack(control: Buffer, extension: Callable[[int, bytes], Any], longest: in
         unicode_errors="surrogatepass",
         object_hook=_count_maps() if nbytes > MAPS_PER_FRAME_MAX else None,
         ext_hook=extension,
-        max_array_len=min(nbytes, longest),
-        max_map_len=min(nbytes, longest),
+        max_array_len=longest,
+        max_map_len=longest,
         max_str_len=nbytes,
         max_bin_len=nbytes,
         max_ext_len=min(nbytes, ENCODED_BYTES_MAX),
