@@ -17,7 +17,7 @@ FAULTS ?= all
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim mutants bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ fuzz: $(INSTALLED)  ## Feed nonsense to everything that reads bytes of others: m
 
 sim: $(INSTALLED)  ## Clusters in virtual time with random faults, on all processors: make sim SEEDS=10000 FIRST=0 FAULTS=all
 	@$(BIN)/python -m tests.sim.farm --seeds $(SEEDS) --first $(FIRST) --faults $(FAULTS)
+
+mutants: $(INSTALLED)  ## Twenty ways to break our own code: how many the simulator finds
+	@$(BIN)/python -m tests.sim.mutants --seeds 2000
 
 bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
 	$(BIN)/python -m benchmarks.compare

@@ -76,8 +76,8 @@ class SimClient(Process):
         """Submit the graph in slices of random size; futures of the wanted keys only."""
         if not self.connected:
             return
-        self.submitted = True
-        graph, wanted = self.graph, self.wanted
+        self.submitted = False
+        graph = self.graph
         self.expected.update(evaluate(graph))
         options: dict[Option, int] = {}
         rows: list[m.Row] = []
@@ -86,15 +86,24 @@ class SimClient(Process):
             wishes: Any = (task.priority, task.retries, *DEFAULT_OPTION[2:4], resources, *DEFAULT_OPTION[5:])
             option = options.setdefault(wishes, len(options))
             rows.append((key, FUNC_ID, task.payload(), task.deps, order, option))
-        request = self.machine.new_request()
         size = self.world.random.choice((5, 50, ROWS_PER_MESSAGE_MAX))
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            wants = tuple(index for index, row in enumerate(part) if row[0] in wanted)
-            more = start + size < len(rows)
-            made = self.machine.submit_slice(request, ((FUNC_ID, b"code"),), tuple(options), part, wants, more)
-            self._adopt(made)
+        slices = [rows[start : start + size] for start in range(0, len(rows), size)]
+        self._submit_slices(self.machine.new_request(), tuple(options), slices)
+
+    def _submit_slices(self, request: int, options: tuple[Option, ...], slices: list[list[m.Row]]) -> None:
+        """The next slice now, the others a little later, or at once."""
+        if not self.connected:
+            return
+        part, *rest = slices
+        wants = tuple(index for index, row in enumerate(part) if row[0] in self.wanted)
+        self._adopt(self.machine.submit_slice(request, ((FUNC_ID, b"code"),), options, part, wants, bool(rest)))
         self.flush()
+        if rest:
+            pause = self.world.random.choice((0.0, 0.0, 0.02))
+            self.simulation.disturbed_for(pause)
+            self.after(pause, lambda: self._submit_slices(request, options, rest))
+        else:
+            self.submitted = True
 
     def _adopt(self, records: list[Record]) -> None:
         for record in records:

@@ -84,7 +84,7 @@ def random_graph(random: Randomness, prefix: str, size: int, failures: float) ->
     graph: dict[Key, SimTask] = {}
     keys: list[Key] = []
     reach = random.choice((2, 8, size))  # inputs come from the last few tasks (deep) or from anywhere (wide)
-    mean = random.choice((1e-5, 1e-3, 0.1))
+    mean = random.choice((1e-5, 1e-3, 0.1, 20.0 / size))  # the last: few tasks that outlast most faults
     special = random.choice((0.0, 0.0, 0.2))
     for index in range(size):
         pool = keys[-reach:]

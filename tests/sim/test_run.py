@@ -12,11 +12,11 @@ from myscheduler.sim import Options, SimulationError, simulate
 from tests.sim.farm import Harvest, corpus, run
 
 #: In each run of the tests; ``make sim SEEDS=n`` runs others.
-SEEDS = 1000
+SEEDS = 2000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_seed_breaks_a_promise() -> None:
     total = Harvest()
     for harvest in run(0, SEEDS, Options(), cpu_count()):
@@ -33,8 +33,8 @@ def test_what_failed_once_does_not_again(seed: int, options: Options) -> None:
 
 
 def test_without_faults_every_task_that_is_needed_runs_exactly_once() -> None:
-    reports = [simulate(seed, Options(faults=())) for seed in range(60)]
-    assert sum(report.executed for report in reports) > 1000
+    reports = [simulate(seed, Options(faults=())) for seed in range(30)]
+    assert sum(report.executed for report in reports) > 500
     assert all(report.faults == () for report in reports)
 
 
