@@ -425,8 +425,10 @@ def test_an_idle_scheduler_closes(start: Start) -> None:
 def test_preload_and_pid_file(start: Start, tmp_path: Path) -> None:
     preload = tmp_path / "shout.py"
     preload.write_text(
-        "def setup(server): print('setup of', type(server).__name__, flush=True)\n"
-        "def teardown(server): print('teardown of', type(server).__name__, flush=True)\n"
+        "import sys\n"
+        # In one piece: what goes to stderr may come between the pieces that print makes.
+        "def setup(server): sys.stdout.write(f'setup of {type(server).__name__}\\n')\n"
+        "def teardown(server): sys.stdout.write(f'teardown of {type(server).__name__}\\n')\n"
     )
     pid = tmp_path / "pid"
     arguments = ["--port", "0", "--no-dashboard", "--preload", str(preload), "--pid-file", str(pid)]
