@@ -278,18 +278,19 @@ def release(simulation: Simulation) -> bool:
 
 
 def resubmit(simulation: Simulation) -> bool:
-    """A client submits its graph again, often right after it let go of it."""
+    """A client submits its graph again, often right after it let go of it, sometimes again and again."""
     client = _some_client(simulation)
     if client is None:
         return False
-    if simulation.random.random() < 0.6:
-        client.release_all()
-        if simulation.random.random() < 0.5:
-            pause = simulation.random.uniform(0.0, 0.05)
-            simulation.disturbed_for(pause)
-            client.after(pause, client.resubmit)
-            return True
-    client.resubmit()
+    random = simulation.random
+    moment = 0.0
+    for _ in range(random.choice((1, 1, 5))):
+        if random.random() < 0.6:
+            client.after(moment, client.release_all)
+            moment += random.choice((0.0, random.uniform(0.0, 0.05)))
+        client.after(moment, client.resubmit)
+        moment += random.uniform(0.0, 0.3)
+    simulation.disturbed_for(moment)
     return True
 
 

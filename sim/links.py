@@ -12,8 +12,6 @@ from ..protocol.frames import FrameDecoder
 from ..protocol.messages import Message, Role, validate
 from .world import Process, World
 
-#: Mean seconds that bytes travel, most of the time.
-_LATENCY_S = 0.0005
 #: Sometimes they take up to this long.
 _HICCUP_S = 0.2
 _NEVER = float("inf")
@@ -81,7 +79,9 @@ class Wire:
 
     def _enter(self, data: bytes | None) -> None:
         random = self._world.random
-        delay = random.expovariate(1 / _LATENCY_S) if random.random() < 0.95 else random.uniform(0.0, _HICCUP_S)
+        delay = (
+            random.expovariate(1 / self._world.latency) if random.random() < 0.95 else random.uniform(0.0, _HICCUP_S)
+        )
         arrival = max(self._free_at, self._world.now + delay + self.lag)
         if self.rate and data:
             arrival += len(data) / self.rate

@@ -33,6 +33,8 @@ class World:
         self.random = randomness
         self.now = 0.0
         self.steps = 0
+        #: mean seconds that bytes travel, most of the time: near or far
+        self.latency = randomness.choice((0.0005, 0.0005, 0.03))
         self.trace = 0  # a digest of every byte that arrived anywhere
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._last = 0

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +66,9 @@ def run(first: int, count: int, options: Options, jobs: int) -> Iterator[Harvest
     """Many seeds, in ``jobs`` processes; yields what has been done, as it is done."""
     end = first + count
     chunks = [(range(start, min(start + CHUNK, end)), options) for start in range(first, end, CHUNK)]
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(run_chunk, chunks)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:  # tells when a process dies
+        for future in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
+            yield future.result()
 
 
 def corpus() -> list[tuple[int, Options]]:
