@@ -56,6 +56,10 @@ class MyScheduler(System):
         for process in self._processes:
             process.wait(30)
 
+    def worker_pids(self) -> list[int]:
+        """The processes of the workers."""
+        return [worker["pid"] for worker in self._client.scheduler_info()["workers"].values()]
+
     def submit(self, func: Callable[..., Any], *args: Any) -> Any:
         return self._client.submit(func, *args, pure=False)
 

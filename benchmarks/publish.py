@@ -1,0 +1,51 @@
+"""Put what was measured into the documentation: ``python -m benchmarks.publish`` after ``python -m benchmarks.compare``.
+
+Writes the table of docs/performance.md from benchmarks/results/compare.json, so that no figure is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .report import OURS, format_number, metrics, times_better
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "compare.json"
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+
+
+def table(results: dict[str, Any]) -> str:
+    """One line per metric: our median with its range, the others' medians, and how many times better ours is."""
+    others = {system: version for system, version in results["versions"].items() if system != OURS}
+    heads = ["`futures`" if system == "futures" else f"{system} {version}" for system, version in others.items()]
+    lines = [f"| | unit | {OURS} | {' | '.join(heads)} |", f"|---|---|---|{'---|' * len(heads)}"]
+    for name, row in results["metrics"].items():
+        ours = row["systems"][OURS]
+        least, most = (format_number(end(ours["values"])) for end in (min, max))
+        cells = [row["title"], row["unit"], f"**{format_number(ours['median'])}** ({least} to {most})"]
+        for system in others:
+            theirs = row["systems"].get(system)
+            if theirs is None:
+                cells.append("-")
+            else:
+                ratio = times_better(metrics()[name], ours["median"], theirs["median"])
+                cells.append(f"{format_number(theirs['median'])} ({format_number(ratio)}x)")
+        lines.append(f"| {' | '.join(cells)} |")
+    day = results["date"].partition("T")[0]
+    ending = f"Medians of {results['repeats']}, in brackets the least and the most, or how many times better {OURS} is."
+    return "\n".join([*lines, "", f"{ending} {results['machine']}, {day}."]) + "\n"
+
+
+def with_table(page: str, results: dict[str, Any]) -> str:
+    """The page with its table replaced by a new one."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table(results)}{END}{after}"
+
+
+if __name__ == "__main__":
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
