@@ -92,6 +92,7 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     arguments = parser.parse_args()
     options = Options(parse_faults(arguments.faults))
+    version = commit()  # of what is imported now; others may commit while this runs
     began = time.monotonic()
     total = Harvest()
     for harvest in run(arguments.first, arguments.seeds, options, arguments.jobs):
@@ -99,10 +100,10 @@ def main() -> int:
         for seed, text in harvest.failed.items():
             print(f"{text}\n  repeat it: {command(seed, options)}", flush=True)
             with arguments.corpus.open("a") as file:
-                file.write(f"{seed} {format_faults(options.faults)}  # at {commit()}\n")
+                file.write(f"{seed} {format_faults(options.faults)}  # at {version}\n")
     seconds = time.monotonic() - began
     print(
-        f"{total.seeds} seeds, {len(total.failed)} failed, commit {commit()}, faults {format_faults(options.faults)}\n"
+        f"{total.seeds} seeds, {len(total.failed)} failed, commit {version}, faults {format_faults(options.faults)}\n"
         f"{total.seeds / seconds:.1f} seeds per second on {arguments.jobs} processors: {seconds:.0f} s, in which "
         f"{total.virtual_s:.0f} virtual seconds, {total.steps} events, {total.tasks} tasks, {total.executed} runs\n"
         + ", ".join(f"{name} {count}" for name, count in sorted(total.faults.items()))
