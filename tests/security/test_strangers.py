@@ -108,7 +108,7 @@ async def test_a_peer_of_ours_gets_past_a_crowd_of_silent_strangers(site: Site) 
     link, _, _, acceptor = await site.connect()
     link.send((HEARTBEAT, {}))
     await acceptor.received(1)
-    assert time.monotonic() - begun < 3.0  # three times the patience with those who are silent, and a busy machine
+    assert time.monotonic() - begun < 4.8  # after 5 s the crowd would be gone anyway
     assert len(site.listener._arrivals) <= 64  # type: ignore[attr-defined]
     for sock in crowd:
         sock.close()
