@@ -24,8 +24,8 @@ WATCH_S: Final = 0.25
 HEARTBEAT_S: Final = 0.5
 #: A worker is unresponsive after this many seconds of silence: with the beat before and the look after, within 5 s.
 UNRESPONSIVE_AFTER_S: Final = 4.5
-#: A worker is lost after this many seconds of silence: likewise, within 15 s. (A death is noticed at once, by its connection.)
-LOST_AFTER_S: Final = 14.5
+#: A worker is lost after this many seconds of silence: likewise, within 12 s. (A death is noticed at once, by its connection.)
+LOST_AFTER_S: Final = 11.5
 #: Of the time between two turns of the scheduler, no more than this counts as time in which it was able to read.
 ATTENTION_S: Final = 0.5
 
