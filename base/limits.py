@@ -22,6 +22,8 @@ FUNCTIONS_REMEMBERED_MAX = 1000
 FUNCTION_BYTES_REMEMBERED_MAX = 16 * MIB
 #: Text made from an exception on the worker.
 TRACEBACK_CHARS_MAX = 64 * KIB
+#: A pickled exception; the scheduler keeps it for everything that depends on the task.
+EXCEPTION_BYTES_MAX = MIB
 #: Names of workers, functions, types.
 NAME_CHARS_MAX = 256
 #: Seconds for the whole handshake, from accept to proof.

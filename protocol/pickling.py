@@ -22,12 +22,12 @@ import cloudpickle
 from ..base import refs
 from ..base.errors import MySchedulerError, SerializationError
 from ..base.keys import Key
-from ..base.limits import INLINE_BYTES_MAX, KIB, MIB
+from ..base.limits import EXCEPTION_BYTES_MAX, INLINE_BYTES_MAX, KIB, MIB
 from ..base.refs import TaskRef
 from . import unchanged
-from .blob import Blob, Payload
+from .blob import Blob, Payload, payload_nbytes
 from .culprit import find_culprit
-from .remote_errors import RemoteError, RemoteTraceback, exception_text
+from .remote_errors import RemoteError, RemoteTraceback, exception_text, shorten
 
 #: Buffers from this size on are not copied into the pickle stream.
 OUT_OF_BAND_BYTES_MIN: Final = 64 * KIB
@@ -216,7 +216,7 @@ def _at(path: str) -> str:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(". ")
+    return shorten(f"{type(error).__name__}: {error}").rstrip(". ")
 
 
 # ---- functions ------------------------------------------------------------------------------------------------------
@@ -315,7 +315,8 @@ def _digest(payload: Payload) -> bytes:
 def dumps_exception(error: BaseException) -> tuple[Payload, str, str]:
     """Pickle the exception of a task; never raises.
 
-    An exception that cannot be pickled, or cannot be unpickled again, is replaced by a ``RemoteError`` with its text.
+    An exception that cannot be pickled, or cannot be unpickled again, or is larger than 1 MiB, is replaced by a
+    ``RemoteError`` with its text.
 
     Parameters
     ----------
@@ -336,6 +337,8 @@ def dumps_exception(error: BaseException) -> tuple[Payload, str, str]:
     text, traceback_text = exception_text(error)
     try:
         payload = _dump(error)
+        if payload_nbytes(payload) > EXCEPTION_BYTES_MAX:
+            raise SerializationError("too large")
         if type(loads(payload)) is not type(error):
             raise SerializationError("another type came back")
     except BaseException:  # noqa: BLE001 (code of the user must not take the worker's thread along)

@@ -51,7 +51,22 @@ def exception_text(error: BaseException) -> tuple[str, str]:
     except Exception as failure:  # noqa: BLE001 (a method of the user's exception failed)
         text = f"{type(error).__name__} (its text cannot be made: {type(failure).__name__})"
         traceback_text = text + "\n"
-    return _cut(text, _TEXT_CHARS_MAX), _cut(traceback_text, TRACEBACK_CHARS_MAX)
+    return shorten(text), shorten(traceback_text, TRACEBACK_CHARS_MAX)
+
+
+def shorten(text: str, length: int = _TEXT_CHARS_MAX) -> str:
+    r"""Keep the start and, of an exception more telling, the end.
+
+    Examples
+    --------
+    >>> shorten("a" * 50 + "b" * 50, 50)
+    'aaaaaaaaaaaa\n... (cut) ...\nbbbbbbbbbbbbbbbbbbbbbbb'
+    """
+    if len(text) <= length:
+        return text
+    mark = "\n... (cut) ...\n"
+    head = length // 4
+    return text[:head] + mark + text[len(text) - (length - head - len(mark)) :]
 
 
 def _users_part(top: TracebackType | None) -> TracebackType | None:
@@ -60,12 +75,3 @@ def _users_part(top: TracebackType | None) -> TracebackType | None:
     while below is not None and below.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         below = below.tb_next
     return below or top
-
-
-def _cut(text: str, length: int) -> str:
-    """Keep the start and, of an exception more telling, the end."""
-    if len(text) <= length:
-        return text
-    mark = "\n... (cut) ...\n"
-    head = length // 4
-    return text[:head] + mark + text[len(text) - (length - head - len(mark)) :]

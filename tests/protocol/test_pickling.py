@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from myscheduler.base.errors import SerializationError, UsageError
-from myscheduler.base.limits import INLINE_BYTES_MAX, TRACEBACK_CHARS_MAX
+from myscheduler.base.limits import EXCEPTION_BYTES_MAX, INLINE_BYTES_MAX, TRACEBACK_CHARS_MAX
 from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import pickling
 from myscheduler.protocol.blob import Blob, payload_nbytes
@@ -395,6 +395,24 @@ def test_tracebacks_are_bounded_and_keep_their_end() -> None:
     assert len(traceback_text) <= TRACEBACK_CHARS_MAX
     assert len(text) <= 4096
     assert traceback_text.endswith("the end\n")
+
+
+def test_an_exception_that_is_too_large_is_replaced() -> None:
+    payload, text, traceback_text = dumps_exception(ValueError("x" * EXCEPTION_BYTES_MAX))
+    assert payload_nbytes(payload) < 10_000
+    result = loads_exception(payload, text, traceback_text)
+    assert type(result) is RemoteError
+    assert str(result).startswith("ValueError: xxx")
+
+
+def test_what_a_value_says_of_itself_is_bounded() -> None:
+    class Talkative:
+        def __reduce__(self) -> Any:
+            raise RuntimeError("no" * 100_000)
+
+    with pytest.raises(SerializationError, match="RuntimeError: nono") as caught:
+        dumps(Talkative(), "the result")
+    assert len(str(caught.value)) < 5000
 
 
 def test_our_own_frames_are_hidden() -> None:
