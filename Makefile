@@ -17,7 +17,7 @@ FAULTS ?= all
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim mutants bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim mutants faults bench wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,11 @@ sim: $(INSTALLED)  ## Clusters in virtual time with random faults, on all proces
 
 mutants: $(INSTALLED)  ## Twenty ways to break our own code: how many the simulator finds
 	@$(BIN)/python -m tests.sim.mutants --seeds 2000
+
+# For make faults.
+ROWS ?= all
+faults: $(INSTALLED)  ## Break real processes and networks (the latter as root): make faults ROWS=B1,C5 REPEATS=10
+	@$(BIN)/python -m tests.faults --rows $(ROWS) $(if $(REPEATS),--repeats $(REPEATS))
 
 bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
 	$(BIN)/python -m benchmarks.compare

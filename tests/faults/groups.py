@@ -1,0 +1,7 @@
+"""Imports all groups of rows, so that they are in the table."""
+
+from __future__ import annotations
+
+from . import frozen, processes, tasks
+
+__all__ = ["frozen", "processes", "tasks"]
