@@ -304,7 +304,12 @@ def _keeper(config: Mapping[str, Any], name: str, reporter: Reporter) -> Keeper:
         return worker_process(own, name)
 
     limit = own["options"]["memory_limit"]
-    return Keeper(f"worker {name}", spawn, on_death=reporter.about(name), memory_limit=limit)
+    return Keeper(
+        *(f"worker {name}", spawn),
+        on_death=reporter.about(name),
+        on_silence=reporter.vouch_for(name),
+        memory_limit=limit,
+    )
 
 
 if __name__ == "__main__":

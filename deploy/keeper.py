@@ -13,6 +13,7 @@ from .exits import CLOSED, PERMANENT
 from .memory import ADVICE, SAMPLE_S, MemoryWatch
 from .obituary import Obituary, last_lines
 from .process import GRACE_S, ChildProcess
+from .standstill import Standstill, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class Keeper:
     on_death : callable, optional
         Called with what is known about it whenever the process has ended though nobody wanted it to, or ``stop`` had to
         kill it.
+    on_silence : callable, optional
+        Called every few seconds while the process lives but its loop does not turn, with its id and how much of a processor
+        it uses. Without, nobody looks.
     memory_limit : int, optional
         Bytes; a process that uses nearly all of them is killed and replaced. 0 for no limit; None: do not look.
 
@@ -58,6 +62,7 @@ class Keeper:
         on_ended: Callable[[Keeper, str], None] | None = None,
         *,
         on_death: Callable[[Obituary], None] | None = None,
+        on_silence: Callable[[int, float], None] | None = None,
         memory_limit: int | None = None,
     ) -> None:
         self.name = name
@@ -67,6 +72,7 @@ class Keeper:
         self._spawn = spawn
         self._on_ended = on_ended
         self._on_death = on_death
+        self._on_silence = on_silence
         self._memory_limit = memory_limit
         self._process: ChildProcess | None = None
         self._started = 0.0
@@ -140,7 +146,7 @@ class Keeper:
             longest = PAUSE_AFTER_WORK_S if process.was_ready else PAUSE_MAX_S
             pause = 0.0 if failures == 1 else min(PAUSE_S * 2.0 ** min(failures - 2, 10), longest)
             when = f"in {pause:g} s" if pause else "now"
-            helps = f". What helps: {ADVICE}" if obituary.outgrew else ""
+            helps = f". What helps: {ADVICE}" if obituary.killed_for == "memory" else ""
             logger.warning(
                 "%s (pid %d) %s; another one starts %s%s%s",
                 *(self.name, process.pid, obituary.how, when, helps, _said(process)),
@@ -152,18 +158,18 @@ class Keeper:
     async def _attend(self, process: ChildProcess) -> Obituary:
         """Look after one process until it has ended."""
         loop = asyncio.get_running_loop()
-        memory = MemoryWatch(self.name, self._memory_limit or 0)
-        sampling = None if self._memory_limit is None else loop.create_task(_sample(process, memory))
+        watch = _Watch(self.name, process, self._memory_limit, self._on_silence)
+        watching = loop.create_task(watch.run(), name=f"watch {self.name}")
         try:
             code = await process.wait()
         finally:
-            if sampling is not None:
-                sampling.cancel()
-                await asyncio.wait([sampling])
+            watching.cancel()
+            await asyncio.wait([watching])
         lasted = loop.time() - self._started
         words = last_lines(await process.last_output(), code)
-        outgrew = memory.exceeded and code == -signal.SIGKILL
-        return Obituary(process.pid, code, lasted, memory.last, memory.limit, outgrew, last_words=words)
+        killed_for = watch.killed_for if code == -signal.SIGKILL else ""
+        memory = watch.memory
+        return Obituary(process.pid, code, lasted, memory.last, memory.limit, killed_for, last_words=words)
 
     def _give_up(self, process: ChildProcess, reason: str) -> None:
         self.failure = f"{self.name} {reason}"
@@ -178,14 +184,44 @@ class Keeper:
         return f"<Keeper of {self.name}: {self._process!r}, restarted {self.restarts} times>"
 
 
-async def _sample(process: ChildProcess, memory: MemoryWatch) -> None:
-    """Look at the memory of a process again and again; kill it if it is too much."""
-    while True:
-        nbytes = used_bytes(process.pid)
-        if nbytes is not None and memory.exceeded_by(nbytes):
-            process.kill()
-            return
-        await asyncio.sleep(SAMPLE_S)
+class _Watch:
+    """Looks at a process from outside, again and again, until it has ended or must be killed."""
+
+    def __init__(
+        self,
+        name: str,
+        process: ChildProcess,
+        memory_limit: int | None,
+        on_silence: Callable[[int, float], None] | None,
+    ) -> None:
+        self.memory = MemoryWatch(name, memory_limit or 0)
+        #: why it was killed: a cause of ``Obituary``
+        self.killed_for = ""
+        self._process = process
+        self._weighs = memory_limit is not None
+        self._on_silence = on_silence
+        self._standstill = Standstill(process.pid, asyncio.get_running_loop().time())
+
+    async def run(self) -> None:
+        while self._weighs or self._on_silence is not None:
+            if self._must_die():
+                self._process.kill()
+                return
+            await asyncio.sleep(SAMPLE_S)
+
+    def _must_die(self) -> bool:
+        if self._weighs:
+            nbytes = used_bytes(self._process.pid)
+            if nbytes is not None and self.memory.exceeded_by(nbytes):
+                self.killed_for = "memory"
+        board = self._process.board
+        if board is not None and self._on_silence is not None:
+            verdict = self._standstill.judge(asyncio.get_running_loop().time(), board.beats)
+            if verdict is Verdict.VOUCH:
+                self._on_silence(self._process.pid, self._standstill.busy)
+            elif verdict is not Verdict.NOTHING:
+                self.killed_for = verdict.name.lower()
+        return bool(self.killed_for)
 
 
 def _said(process: ChildProcess) -> str:

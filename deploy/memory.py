@@ -47,8 +47,6 @@ class MemoryWatch:
         self.limit = limit
         #: bytes, as last seen; 0 before the first look
         self.last = 0
-        #: whether it was told to be killed
-        self.exceeded = False
         self._name = name
         self._warned = False
 
@@ -58,7 +56,6 @@ class MemoryWatch:
         if not self.limit:
             return False
         if nbytes > KILL * self.limit:
-            self.exceeded = True
             return True
         if nbytes > WARN * self.limit:
             self._warn()

@@ -9,6 +9,7 @@ from typing import Final
 from ..base.units import format_bytes
 from .memory import KILL
 from .process import describe_exit
+from .standstill import SILENT_MAX_S, STOPPED_MAX_S
 
 #: Lines of the last words, and characters of each.
 LINES_MAX: Final = 20
@@ -18,6 +19,11 @@ LINES_BEFORE_FATAL: Final = 5
 #: How ``faulthandler`` begins that.
 _FATAL: Final = "Fatal Python error"
 
+_REASONS: Final = {
+    "memory": "for using too much memory",
+    "stopped": f"because somebody had stopped it (SIGSTOP) for {STOPPED_MAX_S:g} s",
+    "stuck": f"because it had lived, but not answered, for {SILENT_MAX_S:g} s",
+}
 _CRASHES: Final = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE}
 
 
@@ -37,8 +43,8 @@ class Obituary:
         Bytes as last seen; 0 if never.
     memory_limit : int
         Bytes; 0 for none.
-    outgrew : bool
-        Whether its keeper killed it for its memory.
+    killed_for : str
+        Why its keeper killed it, if it did: ``"memory"``, ``"stopped"`` or ``"stuck"``.
     planned : bool
         Whether it was to end, and was killed because it did not.
     last_words : tuple of str
@@ -57,17 +63,17 @@ class Obituary:
     lasted_s: float
     memory: int = 0
     memory_limit: int = 0
-    outgrew: bool = False
+    killed_for: str = ""
     planned: bool = False
     last_words: tuple[str, ...] = ()
 
     @property
     def cause(self) -> str:
-        """``"planned"``, ``"memory"``, ``"crash"``, ``"killed"``, ``"signal"`` or ``"exit"``."""
+        """``"planned"``, what it was ``killed_for``, ``"crash"``, ``"killed"``, ``"signal"`` or ``"exit"``."""
         if self.planned:
             return "planned"
-        if self.outgrew:
-            return "memory"
+        if self.killed_for:
+            return self.killed_for
         if self.code in _CRASHES:
             return "crash"
         if self.code == -signal.SIGKILL:
@@ -79,7 +85,7 @@ class Obituary:
         """How it ended."""
         if self.planned:
             return "was stopped on purpose, and killed because it did not close in time"
-        return "was killed by its keeper for using too much memory" if self.outgrew else describe_exit(self.code)
+        return f"was killed by its keeper {_REASONS[self.killed_for]}" if self.killed_for else describe_exit(self.code)
 
     @property
     def how(self) -> str:
@@ -88,7 +94,7 @@ class Obituary:
         if not self.memory:
             return text
         text += f"; it used {format_bytes(self.memory)}"
-        if self.outgrew:
+        if self.killed_for == "memory":
             return f"{text}, over {KILL:.0%} of its memory limit of {format_bytes(self.memory_limit)}"
         return f"{text} of its limit of {format_bytes(self.memory_limit)}" if self.memory_limit else text
 

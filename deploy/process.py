@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ..base.errors import UsageError
+from ..worker.server.board import Board
 from .echo import Echo
 
 #: Seconds a child may take to close after SIGTERM, before it is killed.
@@ -112,6 +113,8 @@ class ChildProcess:
     tells_ready : bool
         Give the child ``ready_fd``, to which it writes "1" when it is at work and "0" when it ends of its own accord: see
         ``was_ready`` and ``was_cut_short``.
+    has_board : bool
+        Share memory with the child, ``board``: it is given ``board_fd``.
     echo : bool
         Keep the last of what the child writes to stderr for ``output``, and pass it on to ours.
     niceness : int
@@ -135,6 +138,7 @@ class ChildProcess:
         capture: bool = False,
         echo: bool = False,
         tells_ready: bool = False,
+        has_board: bool = False,
         niceness: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -149,6 +153,11 @@ class ChildProcess:
         inherited = {key: sock.fileno() for key, sock in (sockets or {}).items()}
         if tells_ready:
             inherited["ready_fd"] = ready_end
+        #: where the child leaves signs of life
+        self.board: Board | None = None
+        if has_board:
+            inherited["board_fd"] = Board.make()
+            self.board = Board(inherited["board_fd"])
         lifeline_read, self._lifeline = os.pipe()
         _lifelines.add(self._lifeline)
         config_fd = -1
@@ -174,6 +183,8 @@ class ChildProcess:
             os.close(lifeline_read)
             if ready_end >= 0:
                 os.close(ready_end)
+            if has_board:
+                os.close(inherited["board_fd"])
             if config_fd >= 0:
                 os.close(config_fd)
         if self._echo is not None:

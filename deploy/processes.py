@@ -41,7 +41,9 @@ WORKER_ENVIRONMENT: Final = {
 
 def worker_process(config: Mapping[str, Any], name: str) -> ChildProcess:
     """Start a worker as its keeper needs it."""
-    return ChildProcess(WORKER_MODULE, config, name=name, echo=True, tells_ready=True, environment=WORKER_ENVIRONMENT)
+    return ChildProcess(
+        *(WORKER_MODULE, config), name=name, echo=True, tells_ready=True, has_board=True, environment=WORKER_ENVIRONMENT
+    )
 
 
 class ProcessBackend:
@@ -151,6 +153,7 @@ class ProcessBackend:
             spawn,
             self._worker_ended,
             on_death=self._reporter.about(name),
+            on_silence=self._reporter.vouch_for(name),
             memory_limit=spec.sizing.memory_limit,
         )
         keeper.ready = self._ready

@@ -1,4 +1,4 @@
-"""Telling the scheduler how the process of a worker ended: it only sees that a connection broke."""
+"""Telling the scheduler what it cannot see of a worker: how its process ended, or that it lives though it says nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ REPORT_S: Final = 2.0
 
 
 class Reporter:
-    """Reports deaths, if the scheduler can be reached; nothing depends on it but the text of errors.
+    """Reports deaths and vouches for the living, if the scheduler can be reached.
+
+    On the reports of deaths nothing depends but the text of errors. A worker that is not vouched for is given up sooner.
 
     Parameters
     ----------
@@ -33,9 +35,16 @@ class Reporter:
         """What to call when the process of the worker with that name has ended."""
 
         def tell(obituary: Obituary) -> None:
-            task = asyncio.get_running_loop().create_task(self._tell(name, obituary), name=f"report of worker {name}")
-            self._tasks[task] = None
-            task.add_done_callback(self._tasks.pop)
+            what = ("worker_died", name, obituary.pid, obituary.cause, obituary.sentence)
+            self._call_soon(f"report of worker {name}", *what)
+
+        return tell
+
+    def vouch_for(self, name: str) -> Callable[[int, float], None]:
+        """What to call now and then while the process of the worker with that name lives, but its loop does not turn."""
+
+        def tell(pid: int, busy: float) -> None:
+            self._call_soon(f"word for worker {name}", "vouch", name, pid, busy)
 
         return tell
 
@@ -44,9 +53,14 @@ class Reporter:
         if self._tasks:
             await asyncio.wait(list(self._tasks))
 
-    async def _tell(self, name: str, obituary: Obituary) -> None:
+    def _call_soon(self, label: str, method: str, *args: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(label, method, args), name=label)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+
+    async def _tell(self, label: str, method: str, args: tuple[Any, ...]) -> None:
         try:
             async with asyncio.timeout(REPORT_S):
-                await self._call("worker_died", name, obituary.pid, obituary.cause, obituary.sentence)
+                await self._call(method, *args)
         except (MySchedulerError, OSError, TimeoutError) as error:
-            logger.debug("the scheduler was not told how worker %s ended: %s", name, error)
+            logger.debug("the scheduler did not get our %s: %s", label, error)

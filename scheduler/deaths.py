@@ -39,6 +39,9 @@ _ADVICE: Final = {
     "killed": "If nobody sent that signal, the machine ran out of memory: give workers a memory limit below what there is "
     "(LocalCluster(memory_limit=...), myworker --memory-limit), or split the task.",
     "signal": "Somebody sent that signal to the process: find out who.",
+    "stopped": "Somebody stopped the process and did not let it go on: find out who.",
+    "stuck": "It held the interpreter lock in compiled code, or blocked the worker's event loop, and did not come back: "
+    "release the lock there, or call the function in a process of your own.",
     "": "If the workers ran out of memory, give them more (LocalCluster(memory_limit=...), myworker --memory-limit), or split "
     "the task. Their logs may say more.",
 }

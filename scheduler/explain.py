@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..base.keys import Key
 from .liveness import LOST_AFTER_S
 from .state import ASSIGNED, ERRED, MEMORY, QUEUED, RETRYING, WAITING, TaskState, WorkerState
+from .vouching import VOUCHED_MAX_S, is_vouched_for
 
 if TYPE_CHECKING:
     from .core import Core
@@ -100,7 +101,14 @@ def _silence(core: Core, ws: WorkerState) -> str:
     if not ws.unresponsive:
         return ""
     silent = core.attended - ws.last_seen
+    vouched = is_vouched_for(core, ws)
+    seen = ""
+    if vouched:
+        what = "computes" if ws.busy > 0.5 else "sleeps or waits"
+        why = "a task holds the interpreter lock, or blocks its event loop"
+        seen = f" Its keeper sees that its process lives and {what}: {why}."
+    limit = VOUCHED_MAX_S if vouched else LOST_AFTER_S
     return (
-        f" Nothing has been heard from that worker for {silent:.0f} s. If it stays silent, it is given up in "
-        f"{max(LOST_AFTER_S - silent, 0):.0f} s, and the task goes elsewhere."
+        f" Nothing has been heard from that worker for {silent:.0f} s.{seen} If it stays silent, it is given up in "
+        f"{max(limit - silent, 0):.0f} s, and the task goes elsewhere."
     )

@@ -5,15 +5,17 @@ machine, one very long turn), so a scheduler that wakes up holds its own absence
 is read before anybody is judged. Clocks of the day play no part.
 
 A worker that is silent for a while is *unresponsive*: it gets no new work and loses what it cannot have started. What it
-may be running stays with it, for its answer counts if it comes back. Silent for longer, it is lost, as if it had died.
+may be running stays with it, for its answer counts if it comes back. Silent for longer, it is lost, as if it had died, unless
+somebody vouches for it (``vouching``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from . import vouching
 from .placement import unbind
-from .state import ASSIGNED, TaskState, WorkerState
+from .state import TaskState, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
@@ -42,7 +44,10 @@ def watch(core: Core) -> list[WorkerState]:
     for ws in core.workers.values():
         silence = core.attended - ws.last_seen
         if silence >= LOST_AFTER_S:
-            lost.append(ws)
+            if vouching.is_vouched_for(core, ws):
+                vouching.remake(core, ws)
+            else:
+                lost.append(ws)
         elif silence >= UNRESPONSIVE_AFTER_S and not ws.unresponsive:
             _suspend(core, ws)
     return lost
@@ -62,6 +67,7 @@ def _suspend(core: Core, ws: WorkerState) -> None:
 def resume(core: Core, ws: WorkerState) -> None:
     """An unresponsive worker has been heard of again."""
     ws.unresponsive = False
+    ws.vouched_until = 0.0
     del core.unresponsive[ws]
     core.roomy[ws] = None
 
@@ -71,11 +77,10 @@ def may_be_running(ws: WorkerState) -> list[TaskState]:
     return [*sorted(ws.assigned, key=lambda ts: ts.rank)[: ws.nthreads], *ws.long_running]
 
 
-def withdraw_readers(core: Core, ws: WorkerState) -> None:
-    """Take back the runs that wait, elsewhere, for data that only a silent worker holds: a fetch from it does not fail soon."""
+def farewell(core: Core, ws: WorkerState) -> str:
+    """Prepare for the loss of a silent worker; returns the reason, in words."""
     for ts in ws.stored:
         if len(ts.holders) == 1:
-            for dependent in list(ts.each_dependent()):
-                if dependent.status is ASSIGNED and dependent.worker is not ws:
-                    core.abandon(dependent)
-                    core.retreat(dependent)
+            vouching.withdraw_readers(core, ts, ws)
+    reason = f"nothing heard from worker {ws.name} for {core.attended - ws.last_seen:.0f} s"
+    return f"{reason}, although its process lives" if core.attended < ws.vouched_until else reason

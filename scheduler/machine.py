@@ -231,8 +231,7 @@ class SchedulerMachine:
             return
         self._watch_at = core.now + liveness.WATCH_S
         for ws in liveness.watch(core):
-            reason = f"nothing heard from worker {ws.name} for {core.attended - ws.last_seen:.0f} s"
-            liveness.withdraw_readers(core, ws)
+            reason = liveness.farewell(core, ws)
             self.instructions.append(Disconnect(ws.incarnation, reason))
             self._leave(ws.incarnation, reason, planned=False)
 

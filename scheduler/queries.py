@@ -9,7 +9,7 @@ from ..base.errors import ProtocolError
 from ..base.keys import Key, validate_key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
-from . import deaths
+from . import deaths, vouching
 from .events import Shutdown
 from .explain import explain
 from .inspection import inspect_task, inspect_worker, list_tasks
@@ -255,6 +255,13 @@ def worker_died(
     deaths.tell(machine.core, name, pid, cause, story)
 
 
+def vouch(machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: int, busy: float) -> None:
+    """Whoever keeps the process of a silent worker says that it lives, and how much of a processor it uses."""
+    if (type(name), type(pid)) != (str, int) or type(busy) not in (int, float):
+        raise TypeError("a name and two numbers are needed")
+    vouching.vouch(machine.core, name, pid, busy)
+
+
 def shutdown(machine: SchedulerMachine, peer: Asker, request: int) -> None:
     """Stop all workers and the scheduler."""
     for ws in machine.core.workers.values():
@@ -282,5 +289,6 @@ METHODS: Final[dict[str, tuple[Callable[..., Any], tuple[Role, ...]]]] = {
     "restart": (restart, _CLIENT),
     "retire_workers": (retire_workers, _CLIENT),
     "worker_died": (worker_died, _CLIENT),
+    "vouch": (vouch, _CLIENT),
     "shutdown": (shutdown, _CLIENT),
 }

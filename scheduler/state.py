@@ -219,6 +219,7 @@ class WorkerState(Peer):
         "abandoned_slots",
         "address",
         "assigned",
+        "busy",
         "copying",
         "free_resources",
         "functions",
@@ -241,6 +242,7 @@ class WorkerState(Peer):
         "retiring",
         "stored",
         "unresponsive",
+        "vouched_until",
     )
 
     def __init__(self, incarnation: str, now: float, attended: float, info: dict[str, Any]) -> None:
@@ -256,6 +258,8 @@ class WorkerState(Peer):
         self.metrics: dict[str, Any] = {}
         self.retiring = False
         self.unresponsive = False
+        self.vouched_until = 0.0  # by the clock of Core.attended: its keeper has said that its process lives
+        self.busy = 0.0  # how much of a processor it used then
         self.reserved = False  # for a suspect, which runs alone
         self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots

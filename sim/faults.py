@@ -84,6 +84,15 @@ def freeze(simulation: Simulation) -> bool:
     return True
 
 
+def hold(simulation: Simulation) -> bool:
+    """A task of a worker holds the interpreter lock for a while: nothing moves there, but the keeper sees that it lives."""
+    worker = simulation.random.choice(list(simulation.workers.values()))
+    seconds = _seconds(simulation)
+    worker.freeze(seconds)
+    simulation.keeper.vouch_for(worker, seconds)
+    return True
+
+
 def stall(simulation: Simulation) -> bool:
     """The scheduler stands still for a while, then goes on."""
     simulation.scheduler.freeze(_seconds(simulation))
@@ -336,6 +345,7 @@ FAULTS: Final[dict[str, Callable[[Simulation], bool]]] = {
     "vanish": vanish,
     "kill-client": kill_client,
     "freeze": freeze,
+    "hold": hold,
     "stall": stall,
     "jump": jump,
     "delay": delay,

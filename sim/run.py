@@ -13,6 +13,7 @@ from .audit import Audit
 from .clients import FUNC_ID, SimClient
 from .faults import FAULTS, HARMLESS
 from .graphs import SimTask, random_graph
+from .keeper import SimKeeper
 from .links import End
 from .scheduler import SimScheduler
 from .workers import SimWorker
@@ -98,6 +99,7 @@ class Simulation:
         self.scheduler = SimScheduler(self)
         self.workers: dict[str, SimWorker] = {}
         self.clients: list[SimClient] = []
+        self.keeper = SimKeeper(self, self._incarnation())
         self.counts: dict[str, int] = {}
         self.calm_at = 0.0
         self.losses = 0

@@ -12,12 +12,18 @@ from myscheduler.deploy import keeper as keeper_module
 from myscheduler.deploy.exits import CLOSED, REFUSED, UNREACHABLE
 from myscheduler.deploy.keeper import FAILURES_MAX, FAILURES_MAX_STARTING, Keeper
 from myscheduler.deploy.obituary import Obituary
+from myscheduler.deploy.standstill import Standstill, Verdict
+
+
+class FakeBoard:
+    beats = 1
 
 
 class FakeProcess:
     """A process that ends when the test says so."""
 
     output = ""
+    board: FakeBoard | None = None
     captures = True
     was_ready = False
     was_cut_short = False
@@ -229,3 +235,24 @@ async def test_does_not_look_at_what_has_no_limit_to_keep(place: Place, monkeypa
     await place.fail(1)
     await place.keeper.stop()
     assert place.deaths[0].memory == 0
+
+
+async def test_vouches_for_what_lives_and_kills_what_is_stopped(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    verdicts = iter([Verdict.NOTHING, Verdict.VOUCH, Verdict.STOPPED])
+    monkeypatch.setattr(Standstill, "judge", lambda self, now, beats: next(verdicts, Verdict.NOTHING))
+    monkeypatch.setattr(keeper_module, "SAMPLE_S", 0.0)
+    monkeypatch.setattr(FakeProcess, "board", FakeBoard())
+    words: list[tuple[int, float]] = []
+    place.keep(on_silence=lambda pid, busy: words.append((pid, busy)))
+    place.keeper.start()
+    place.started.clear()
+    async with asyncio.timeout(5):
+        await place.started.wait()
+    assert words == [(1, 0.0)]
+    assert [death.cause for death in place.deaths] == ["stopped"]
+    assert (
+        "worker 3 (pid 1) was killed by its keeper because somebody had stopped it (SIGSTOP) for 12.5 s" in caplog.text
+    )
+    await place.keeper.stop()

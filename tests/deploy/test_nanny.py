@@ -12,6 +12,7 @@ import pytest
 
 from myscheduler.base.errors import KilledWorkerError
 from myscheduler.deploy import LocalCluster
+from tests.client.support import eventually
 
 
 def crash() -> None:
@@ -30,6 +31,10 @@ def hoard() -> object:
     return hoarded, re.match("(a+)+$", "a" * 64 + "b")
 
 
+def hold_the_lock(seconds: int) -> int:
+    return int(ctypes.PyDLL(None).sleep(seconds))
+
+
 def test_a_worker_that_outgrows_its_memory_is_replaced_though_it_holds_the_interpreter_lock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -41,7 +46,7 @@ def test_a_worker_that_outgrows_its_memory_is_replaced_though_it_holds_the_inter
             client.submit(hoard).result(timeout=60)
         cluster.wait_for_workers(1, timeout=30)
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
-    logged = caplog.messages[0]
+    logged = next(text for text in caplog.messages if "killed" in text and "another one" in text)
     assert "was killed by its keeper for using too much memory" in logged
     assert "of its memory limit of 250.00 MiB; another one starts now. What helps: give workers more memory" in logged
     text = str(caught.value)
@@ -53,6 +58,19 @@ def test_a_worker_that_outgrows_its_memory_is_replaced_though_it_holds_the_inter
         "What to try: It outgrew the memory of its workers: give them more (LocalCluster(memory_limit=...), myworker "
         "--memory-limit), or fewer threads each, or split the task."
     )
+
+
+def test_a_worker_whose_task_holds_the_interpreter_lock_is_vouched_for_and_its_result_counts() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        cluster.get_client() as client,
+    ):
+        pid = client.submit(os.getpid).result(timeout=30)
+        holder = client.submit(hold_the_lock, 7)
+        told = "Its keeper sees that its process lives and sleeps or waits: a task holds the interpreter lock"
+        eventually(lambda: told in client.explain(holder), timeout=30)
+        assert holder.result(timeout=30) == 0
+        assert client.submit(os.getpid, pure=False).result(timeout=30) == pid
 
 
 def test_a_crash_is_explained_and_its_neighbour_is_not_blamed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,11 @@ from myscheduler.deploy.obituary import LINE_CHARS_MAX, LINES_MAX, Obituary, las
 
 
 @pytest.mark.parametrize(
-    ("code", "outgrew", "cause"),
-    [(-9, True, "memory"), (-9, False, "killed"), (-11, False, "crash"), (-15, False, "signal"), (3, False, "exit")],
+    ("code", "killed_for", "cause"),
+    [(-9, "memory", "memory"), (-9, "", "killed"), (-11, "", "crash"), (-15, "", "signal"), (3, "", "exit")],
 )
-def test_cause(code: int, outgrew: bool, cause: str) -> None:
-    assert Obituary(1, code, 1.0, outgrew=outgrew).cause == cause
+def test_cause(code: int, killed_for: str, cause: str) -> None:
+    assert Obituary(1, code, 1.0, killed_for=killed_for).cause == cause
 
 
 def test_all_that_is_known_is_one_sentence() -> None:
@@ -25,9 +25,18 @@ def test_all_that_is_known_is_one_sentence() -> None:
 
 
 def test_a_memory_limit_that_was_kept_is_named() -> None:
-    assert Obituary(12, -9, 1.0, 2_100_000_000, 2**31, outgrew=True).sentence == (
+    assert Obituary(12, -9, 1.0, 2_100_000_000, 2**31, killed_for="memory").sentence == (
         "was killed by its keeper for using too much memory after 1.0 s; it used 1.96 GiB, over 95% "
         "of its memory limit of 2.00 GiB"
+    )
+
+
+def test_one_that_did_not_answer_tells_why_it_was_killed() -> None:
+    assert Obituary(12, -9, 20.0, killed_for="stopped").sentence == (
+        "was killed by its keeper because somebody had stopped it (SIGSTOP) for 12.5 s after 20.0 s"
+    )
+    assert Obituary(12, -9, 400.0, killed_for="stuck").sentence == (
+        "was killed by its keeper because it had lived, but not answered, for 300 s after 400.0 s"
     )
 
 

@@ -35,7 +35,19 @@ async def test_a_scheduler_that_cannot_be_told_is_no_error(error: Exception, cap
     reporter = Reporter(call)
     reporter.about("3")(Obituary(12, 7, 1.0))
     await reporter.finish()
-    assert caplog.messages == [f"the scheduler was not told how worker 3 ended: {error}"]
+    assert caplog.messages == [f"the scheduler did not get our report of worker 3: {error}"]
+
+
+async def test_vouches_for_the_living() -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    async def call(*args: Any) -> None:
+        calls.append(args)
+
+    reporter = Reporter(call)
+    reporter.vouch_for("3")(12, 0.5)
+    await reporter.finish()
+    assert calls == [("vouch", "3", 12, 0.5)]
 
 
 async def test_nothing_to_tell_needs_no_waiting() -> None:

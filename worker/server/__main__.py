@@ -7,6 +7,7 @@ The configuration is one JSON object, read from the descriptor ``--config-fd N``
 - ``preload``: files and modules to run first, see ``base.preload``
 - ``sys_path``: where tasks find their modules; ``log_level``: a name or number of ``logging``
 - ``ready_fd``: where to write "1" once the worker has registered, and "0" when it ends, if not by accident
+- ``board_fd``: memory shared with the parent, see ``Board``
 - ``lifeline_fd``: read end of a pipe held by the parent; the process ends at once when the parent does
 
 Exit codes: 0 closed as asked; 1 a bug of ours; 2 wrong configuration; 3 the scheduler cannot be reached; 5 it refused us;
@@ -33,6 +34,7 @@ from ...base.credentials import Credentials
 from ...base.errors import AuthenticationError, ClusterError, ConnectionFailedError, MySchedulerError, UsageError
 from ...base.lifeline import bind_life_to
 from ...base.preload import Preloads
+from .board import BEAT_S, Board
 from .exits import ExitReason
 from .worker import Worker
 
@@ -94,6 +96,8 @@ async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> in
         if not starting.cancel():
             tasks[loop.create_task(worker.close(signal_name))] = None
 
+    if config.get("board_fd") is not None:
+        _beat(loop, Board(config["board_fd"]))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     worker.at_close(lambda: preloads.teardown(worker))
@@ -112,6 +116,17 @@ async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> in
     if exit_reason is not ExitReason.CLOSED:
         logger.error("worker %s ends: %s", worker.name, worker.exit_text)
     return _CODES[exit_reason]
+
+
+def _beat(loop: asyncio.AbstractEventLoop, board: Board) -> None:
+    """Let the keeper see that the loop turns; the life before in this process may have left something."""
+    board.clear()
+
+    def beat() -> None:
+        board.beat()
+        loop.call_later(BEAT_S, beat)
+
+    beat()
 
 
 def _tell_ready(config: dict[str, Any]) -> None:
@@ -167,7 +182,7 @@ def _replace_process(config: Mapping[str, Any]) -> None:
     """Start anew in this process: nothing of the old life's memory, modules and threads is left."""
     descriptor = _readable(config)
     os.set_inheritable(descriptor, True)
-    for name in ("lifeline_fd", "ready_fd"):
+    for name in ("board_fd", "lifeline_fd", "ready_fd"):
         if config.get(name) is not None:
             os.set_inheritable(config[name], True)
     flags = ["-P"] if sys.flags.safe_path else []

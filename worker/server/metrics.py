@@ -9,10 +9,11 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Metrics:
@@ -71,3 +72,33 @@ def _used_bytes_elsewhere(pid: int) -> int | None:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return None
+
+
+class Sight(NamedTuple):
+    """What is seen of another process: whether it has been stopped (not by a debugger), and its processor seconds so far."""
+
+    stopped: bool
+    cpu_s: float
+
+
+def look_at(pid: int) -> Sight | None:
+    """How another process is; None if it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None if _STATM.exists() else _look_elsewhere(pid)
+    fields = stat.rpartition(b")")[2].split()  # the name before it may hold anything
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return Sight(fields[0] == b"T", (int(fields[11]) + int(fields[12])) / _TICKS_PER_S)
+
+
+def _look_elsewhere(pid: int) -> Sight | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        status, times = process.status(), process.cpu_times()
+    except psutil.Error:
+        return None
+    return None if status == psutil.STATUS_ZOMBIE else Sight(status == psutil.STATUS_STOPPED, times.user + times.system)
