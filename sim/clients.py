@@ -45,6 +45,8 @@ class SimClient(Process):
         self.connected = True
         self.records: dict[Key, Record] = {}
         self.values: dict[Record, int] = {}
+        #: finished, but the value was lost before it was fetched, and could not be made again for a reason that excuses it
+        self.unavailable: dict[Record, None] = {}
         self.expected: dict[Key, Expected] = {}
         #: keys whose futures may be cancelled by now: somebody has asked for it
         self.may_be_cancelled: dict[Key, None] = {}
@@ -200,8 +202,11 @@ class SimClient(Process):
                     record = self.records.get(key)
                     if record is not None and record.state == FINISHED:
                         self.values[record] = int(payload)
-                for key, _ in missing:
+                for key, reason in missing:
                     self._fetching.pop(key, None)
+                    record = self.records.get(key)
+                    if record is not None and record.state == FINISHED and self.simulation.excuses(reason):
+                        self.unavailable[record] = None
 
     def _look(self) -> None:
         """Note new outcomes, refuse second ones, and fetch values that did not come along."""
@@ -212,7 +217,8 @@ class SimClient(Process):
             if state != before:
                 self._check_move(record, before)
                 states[record] = state
-            if state == FINISHED and record not in self.values and key not in self._fetching and self.connected:
+            lacks = state == FINISHED and record not in self.values and record not in self.unavailable
+            if lacks and key not in self._fetching and self.connected:
                 payload = record.result.payload
                 if payload is not None:
                     self.values[record] = int(payload)  # type: ignore[arg-type]
@@ -235,7 +241,8 @@ class SimClient(Process):
         return [
             key
             for key, record in self.records.items()
-            if record.state == PENDING or (record.state == FINISHED and record not in self.values)
+            if record.state == PENDING
+            or (record.state == FINISHED and record not in self.values and record not in self.unavailable)
         ]
 
     def open_requests(self) -> list[str]:
@@ -253,6 +260,8 @@ class SimClient(Process):
 
     def _problem(self, record: Record, expected: Expected) -> str:
         state = record.state
+        if state == FINISHED and record in self.unavailable:
+            return ""
         if state == FINISHED:
             value = self.values[record]
             return "" if value == expected.value else f"has the value {value}, not {expected.value}"

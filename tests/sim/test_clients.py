@@ -43,6 +43,17 @@ def test_values_that_did_not_come_along_are_fetched() -> None:
     assert "a" in client._fetching
 
 
+def test_a_value_that_cannot_be_had_is_asked_for_again_unless_there_is_an_excuse() -> None:
+    client = _client("a")
+    _tell(client, (m.IN_MEMORY, (("a", 8, "int", None, "tcp://w1:1"),)))
+    _tell(client, (m.DATA, client.machine._outbox._next_request, (), (("a", "not held here"),)))
+    assert (client.open_keys(), "a" in client._fetching) == (["a"], True)
+    client.simulation.losses = 3
+    _tell(client, (m.DATA, client.machine._outbox._next_request, (), (("a", "KilledWorkerError: so sorry"),)))
+    assert (client.open_keys(), "a" in client._fetching) == ([], False)
+    assert client.wrong_keys() == []
+
+
 def test_only_what_somebody_cancels_may_be_cancelled() -> None:
     client = _client("a", "b")
     client.may_be_cancelled["a"] = None
