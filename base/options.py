@@ -79,6 +79,10 @@ def _is_memory(value: Any) -> bool:
         return False
 
 
+def _is_size(value: Any) -> bool:
+    return value is not None and value != "auto" and _is_memory(value)
+
+
 OPTIONS: Final[dict[str, Option]] = {
     "scheduler": Option(
         "Who runs graphs when the call names nobody.",
@@ -113,6 +117,12 @@ OPTIONS: Final[dict[str, Option]] = {
         "true or false",
         lambda value: isinstance(value, bool),
         default=True,
+    ),
+    "journal": Option(
+        "Memory in which a scheduler that is started here notes what happened last; 0 for no journal.",
+        "a size such as 64 MiB, or 0",
+        _is_size,
+        default="64 MiB",
     ),
     "local-cluster.n-workers": Option(
         "Workers of a LocalCluster that is not told how many.",

@@ -7,8 +7,10 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from .errors import AuthenticationError, ConnectionFailedError
 
@@ -18,22 +20,32 @@ FILE_BYTES_MAX: Final = 64 * 1024
 HOME_VARIABLE: Final = "MYSCHEDULER_HOME"
 
 
-def write_private(path: Path, content: dict[str, Any]) -> Path:
-    """Write JSON under a temporary name that nobody can guess or prepare, then rename: readers see all or nothing."""
+@contextmanager
+def writing_private(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, under a temporary name that nobody can guess or prepare; it takes its place if the block ends well.
+
+    Readers see all or nothing.
+    """
     path = Path(os.path.abspath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
+        with open(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    return path
+
+
+def write_private(path: Path, content: dict[str, Any]) -> Path:
+    """Write JSON, see ``writing_private``; the absolute path."""
+    with writing_private(path) as file:
+        file.write(json.dumps(content, indent=1).encode())
+    return Path(os.path.abspath(path))
 
 
 def read_private(path: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from ..base import config
 from ..base.certificates import RENEW
 from ..base.credentials import (
     FILE_VARIABLE,
@@ -26,7 +27,7 @@ from ..base.credentials import (
 )
 from ..base.errors import AuthenticationError, ConnectionFailedError, UsageError
 from ..base.preload import Preloads
-from ..base.units import parse_seconds
+from ..base.units import parse_bytes, parse_seconds
 from ..base.version import VERSION
 from ..deploy.control import ControlLink
 from ..deploy.dashboard import DashboardPlace
@@ -50,6 +51,7 @@ from .common import (
     version_option,
     warn_of_plaintext,
 )
+from .journal import journal
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +76,11 @@ class Options:
     certificate_lifetime: float
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES_HELP
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES_HELP,
 )
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1, this machine only]")
 @click.option("--interface", metavar="NAME", help="Network interface to listen on, like eth0, instead of --host.")
@@ -140,7 +145,9 @@ class Options:
     help="What to log to stderr.",
 )
 @version_option
+@click.pass_context
 def main(
+    context: click.Context,
     host: str | None,
     interface: str | None,
     port: int,
@@ -172,6 +179,8 @@ def main(
       myscheduler --host 10.0.0.5 --scheduler-file cluster.json
       scp -p cluster.json node7: && ssh node7 myworker --scheduler-file cluster.json
     """  # noqa: D301  # click wants the character \b itself
+    if context.invoked_subcommand is not None:
+        return
     with exit_codes():
         lifetime = parse_seconds(certificate_lifetime)
         if lifetime is None or lifetime <= 0:
@@ -200,6 +209,8 @@ def main(
         with _pid_file(pid_file):
             asyncio.run(serve(options))
 
+
+main.add_command(journal)
 
 _pid_file = pid_file  # the option of the same name hides it inside main
 
@@ -245,7 +256,8 @@ async def serve(options: Options) -> None:
             cleanup.enter_context(warning_of_expiry(credentials))
         place = None if options.dashboard is None else DashboardPlace(*options.dashboard)
         link = None if place is None else place.link
-        server = SchedulerServer(credentials, sock=sock, dashboard=link, tls=options.tls)
+        room = parse_bytes(config.get("journal"))
+        server = SchedulerServer(credentials, sock=sock, dashboard=link, journal=room, tls=options.tls)
         preloads = Preloads(options.preload)
         await server.start()
         try:

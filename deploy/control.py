@@ -107,6 +107,11 @@ class ControlLink:
             self._link.send((messages.GOODBYE, reason))
             self._link.close(reason)
 
+    async def wait_closed(self) -> None:
+        """Wait until nothing is left of the connection; whoever ends the loop next should."""
+        if self._link is not None:
+            await self._link.wait_closed()
+
     # ---- LinkHandler ------------------------------------------------------------------------------------------------
 
     def on_messages(self, link: Link, frame: Frame) -> None:

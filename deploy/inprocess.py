@@ -73,6 +73,7 @@ class InprocessBackend:
                 tcp=spec.dashboard is not None,
                 tls=spec.tls,
                 dashboard=self.dashboard_link,
+                journal=spec.journal,
                 name=spec.name,
             )
             async with asyncio.timeout(timeout):

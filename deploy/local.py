@@ -16,7 +16,7 @@ from ..base import config, html
 from ..base.config import CONFIGURED, Configured
 from ..base.credentials import Credentials
 from ..base.errors import ClosedError, UsageError
-from ..base.units import format_bytes, parse_seconds
+from ..base.units import format_bytes, parse_bytes, parse_seconds
 from ..client.api.loop import LoopThread
 from .process import refuse_inside_spawned_import
 from .sizing import check_whole, size
@@ -158,6 +158,7 @@ class LocalCluster:
             log_level=_level_name(silence_logs),
             local_directory=None if local_directory is None else os.fspath(local_directory),
             shared_memory=config.get("shared-memory") if shared_memory is None else shared_memory,
+            journal=parse_bytes(config.get("journal")),
             credentials=credentials if is_loopback(host) else credentials.certified(CERTIFICATES_S),
         )
         self.asynchronous = asynchronous

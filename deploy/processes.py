@@ -119,7 +119,12 @@ class ProcessBackend:
                 logger.warning("%s", self._dashboard.note)
         config = {
             "credentials": spec.credentials.to_dict(),
-            "options": {"name": spec.name, "dashboard": self.dashboard_link, "tls": spec.tls},
+            "options": {
+                "name": spec.name,
+                "dashboard": self.dashboard_link,
+                "tls": spec.tls,
+                "journal": spec.journal,
+            },
             "log_level": spec.log_level,
         }
         # The socket listens before the scheduler runs, so all processes start at once: connections wait in the kernel.

@@ -37,6 +37,8 @@ class Spec:
         Of this cluster.
     shared_memory : bool
         Whether large values move within this machine without the network.
+    journal : int
+        Bytes for the scheduler's journal.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Spec:
     local_directory: str | None
     credentials: Credentials
     shared_memory: bool = True
+    journal: int = 0
 
     @property
     def tls(self) -> bool:

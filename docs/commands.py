@@ -8,27 +8,25 @@ from pathlib import Path
 
 import click
 
+from myscheduler.cli.journal import replay, save
 from myscheduler.cli.scheduler import main as myscheduler
 from myscheduler.cli.worker import main as myworker
 
 PAGE = Path(__file__).with_name("reference") / "commands.md"
-COMMANDS = {"myscheduler": myscheduler, "myworker": myworker}
+COMMANDS = {
+    "myscheduler": myscheduler,
+    "myscheduler journal save": save,
+    "myscheduler journal replay": replay,
+    "myworker": myworker,
+}
 
 
 def section(command: click.Command) -> str:
     """What a command does, its examples, and a table of its options."""
     text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Examples:\n")
     shown = re.sub(r"(?m)^  ", "", examples).rstrip()
-    lines = [
-        *text.strip().splitlines(),
-        "",
-        "```text",
-        *shown.splitlines(),
-        "```",
-        "",
-        "| option | meaning |",
-        "|---|---|",
-    ]
+    block = ["", "```text", *shown.splitlines(), "```"] if shown else []
+    lines = [*text.strip().splitlines(), *block, "", "| option | meaning |", "|---|---|"]
     context = click.Context(command, info_name=command.name, **command.context_settings)
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)

@@ -44,12 +44,21 @@ _UNCHECKED_LENGTH_MAX: Final = ROWS_PER_MESSAGE_MAX
 
 
 class Frame(NamedTuple):
-    """The envelope and the messages of one frame, as they came in; the messages are not validated yet."""
+    """The envelope and the messages of one frame, as they came in; the messages are not validated yet.
+
+    ``control`` is what they were decoded from: empty if that were no bytes, and to be copied by whoever wants to keep it.
+    """
 
     epoch: int
     sender: str
     sequence: int
     messages: tuple[Message, ...]
+    control: Buffer = b""
+
+    def __repr__(self) -> str:
+        return (
+            f"Frame(epoch={self.epoch}, sender={self.sender!r}, sequence={self.sequence}, messages={self.messages!r})"
+        )
 
 
 class Encoder:
@@ -279,7 +288,7 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
         raise ProtocolError("the envelope of a frame is an integer, a string, an integer and an array")
     if epoch < 0 or sequence < 0 or len(sender) > _SENDER_CHARS_MAX:
         raise ProtocolError("the envelope of a frame is out of range")
-    return Frame(epoch, sender, sequence, messages)
+    return Frame(epoch, sender, sequence, messages, control)
 
 
 def _unpack(control: Buffer, extension: Callable[[int, bytes], Any], longest: int) -> Any:

@@ -46,12 +46,12 @@ _NEEDING: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
 class Core(Tables):
     """The tables, the counters, and what this batch has touched."""
 
-    def __init__(self, epoch: Epoch, cluster: str, address: str) -> None:
+    def __init__(self, epoch: Epoch, cluster: str, address: str, dashboard: str | None = None) -> None:
         super().__init__()
         self.epoch = epoch
         self.cluster = cluster
         self.address = address
-        self.dashboard: str | None = None
+        self.dashboard = dashboard
         self.now = 0.0
         self.attended = 0.0  # seconds in which the scheduler was able to read, see liveness
         self.last_attempt = 0

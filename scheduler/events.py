@@ -33,6 +33,8 @@ class Received:
 
     peer: str
     messages: tuple[Message, ...]
+    #: the frame's control part, if these are all its messages and somebody keeps a journal
+    control: bytes = b""
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ from ..protocol.messages import (
 from . import deaths, liveness, outcomes, submission
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
+from .journal import Journal
 from .membership import Membership
 from .placement import SILENCE_S, may_recall, place, recall
 from .queries import on_call
@@ -84,6 +85,10 @@ class SchedulerMachine:
         Where the scheduler can be reached, for information.
     versions : mapping of str to str
         ``python`` and ``myscheduler``, which peers must match.
+    dashboard : str, optional
+        Link of the dashboard, for clients to show.
+    journal : int
+        Bytes that the journal may take; 0 for none.
 
     Examples
     --------
@@ -96,14 +101,29 @@ class SchedulerMachine:
     ('c1', 2)
     """
 
-    def __init__(self, epoch: Epoch, cluster: str, address: str, versions: Mapping[str, str]) -> None:
-        self.core = Core(epoch, cluster, address)
+    def __init__(
+        self,
+        epoch: Epoch,
+        cluster: str,
+        address: str,
+        versions: Mapping[str, str],
+        *,
+        dashboard: str | None = None,
+        journal: int = 0,
+    ) -> None:
+        self.core = Core(epoch, cluster, address, dashboard)
         self.membership = Membership(self.core, versions)
         self.relay = Relay(self.core)
         self.instructions: list[Instruction] = []
         self.last_placed = 0
         self._watch_at = 0.0
         self._busy = False
+        self.journal = Journal(self, journal, versions.get("myscheduler", ""))
+
+    def tables(self) -> dict[str, Any]:
+        """All that decisions depend on, between two turns."""
+        apart = ("journal", "instructions", "_busy")  # about the tables, and empty
+        return {name: value for name, value in vars(self).items() if name not in apart}
 
     # ---- the way in -------------------------------------------------------------------------------------------------
 
@@ -127,6 +147,7 @@ class SchedulerMachine:
         self._busy = True
         try:
             core = self.core
+            self.journal.note(now, events)
             liveness.attend(core, now)
             for event in events:
                 if type(event) is Received:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.errors import ProtocolError
+from ..base.errors import ProtocolError, UsageError
 from ..base.keys import Key, validate_key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
@@ -262,6 +262,25 @@ def vouch(machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: 
     vouching.vouch(machine.core, name, pid, busy)
 
 
+def journal_begin(machine: SchedulerMachine, peer: Asker, request: int) -> Any:
+    """Keep the journal up to now for this client, which asks for its parts next."""
+    try:
+        machine.journal.begin(peer.incarnation, machine.core.now)
+    except UsageError as error:
+        machine.core.message(peer, (REPLY, request, False, ("journal", str(error))))
+        return LATER
+    return None
+
+
+def journal_part(machine: SchedulerMachine, peer: Asker, request: int) -> Any:
+    """The next part of the journal; nil after the last."""
+    try:
+        return machine.journal.part(peer.incarnation, machine.core.now)
+    except UsageError as error:
+        machine.core.message(peer, (REPLY, request, False, ("journal", str(error))))
+        return LATER
+
+
 def shutdown(machine: SchedulerMachine, peer: Asker, request: int) -> None:
     """Stop all workers and the scheduler."""
     for ws in machine.core.workers.values():
@@ -290,5 +309,7 @@ METHODS: Final[dict[str, tuple[Callable[..., Any], tuple[Role, ...]]]] = {
     "retire_workers": (retire_workers, _CLIENT),
     "worker_died": (worker_died, _CLIENT),
     "vouch": (vouch, _CLIENT),
+    "journal_begin": (journal_begin, _CLIENT),
+    "journal_part": (journal_part, _CLIENT),
     "shutdown": (shutdown, _CLIENT),
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..base.keys import Key
 from ..scheduler.check import NEEDING, check, check_indexes, check_task
 from ..scheduler.core import Core
+from ..scheduler.replay import Replay
 from ..scheduler.state import FORGOTTEN, MEMORY, TaskState
 from .graphs import SimTask
 
@@ -94,6 +95,15 @@ class Audit:
         """Check all tables without a look at what has changed."""
         if self._simulation.options.check:
             check(self._core)
+
+    def replay(self) -> None:
+        """What the journal holds, if there is one, leads to the same tables once more."""
+        machine = self._simulation.scheduler.machine
+        if machine.journal.room:
+            replay = Replay(machine.journal.save())
+            for _ in replay:
+                pass
+            assert replay.verified == "by a digest of all tables"
 
     def _held(self) -> dict[TaskState, int]:
         """Tasks that graphs hold which are still arriving."""

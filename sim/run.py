@@ -238,6 +238,7 @@ class Simulation:
             client.release_all()
         self._until("nothing is left", self._clean, CLEAN_S)
         self.audit.whole()
+        self.audit.replay()
         executed = sum(self.audit.runs.values())
         counts = tuple(sorted(self.counts.items()))
         return Report(self.seed, len(tasks), executed, counts, self.world.steps, self.world.now, self.world.trace)

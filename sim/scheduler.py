@@ -20,6 +20,8 @@ VERSIONS: Final = {"python": "simulated", "myscheduler": "simulated"}
 #: What proves to be the scheduler.
 INCARNATION: Final = "0" * 16
 EPOCH: Final = 7
+#: Bytes for the journal: for all of a simulation, or so few that it often begins again.
+_ROOMS: Final = (1_000_000_000, 40_000, 0, 0, 0)
 #: Seconds after the first event until the turn, so that events gather as in a real loop.
 _TURN_S: Final = 0.0001
 
@@ -36,7 +38,9 @@ class SimScheduler(Process):
     def __init__(self, simulation: Simulation) -> None:
         super().__init__(simulation.world)
         self.simulation = simulation
-        self.machine = SchedulerMachine(Epoch(EPOCH), "00" * 16, "tcp://simulated:8786", VERSIONS)
+        self.machine = SchedulerMachine(
+            Epoch(EPOCH), "00" * 16, "tcp://simulated:8786", VERSIONS, journal=_ROOMS[simulation.seed % len(_ROOMS)]
+        )
         self.audit = Audit(simulation, self.machine.core)
         self.ends: dict[str, End] = {}
         self._inbox: list[Event] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from ...base.errors import UsageError
 from ...base.keys import Key
 from ...base.units import parse_seconds
 from .futures import Future
+from .journal import save_journal
 from .lifetime import Lifetime
 
 
@@ -161,6 +163,30 @@ class Questions(Lifetime):
         """
         (key,) = keys_of(future)
         return self._do(self.session.call("explain", key))
+
+    def save_journal(self, path: str | os.PathLike[str]) -> Any:
+        """Save what has happened at the scheduler during the last minutes, to be looked at with ``myscheduler journal``.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, which only you can read then. It holds keys, addresses, sizes and times; no functions, arguments
+            or results, and of errors only the names of their classes.
+
+        Raises
+        ------
+        UsageError
+            The scheduler keeps no journal.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> path = f"{tempfile.mkdtemp()}/journal"
+        >>> client.save_journal(path)
+        >>> os.path.getsize(path) > 0
+        True
+        """
+        return self._do(save_journal(self.session.call, path))
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 

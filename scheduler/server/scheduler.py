@@ -17,6 +17,7 @@ from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
 from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown
+from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class SchedulerServer:
         Whether it is encrypted; ``credentials`` must hold the scheduler's certificate then.
     dashboard : str, optional
         Link of the dashboard, for clients to show.
+    journal : int
+        Bytes that the journal of the last minutes may take; 0 for none.
     name : str
         Of the cluster.
     seed : int, optional
@@ -73,12 +76,14 @@ class SchedulerServer:
         tcp: bool = True,
         tls: bool = False,
         dashboard: str | None = None,
+        journal: int = ROOM_BYTES,
         name: str = "",
         seed: int | None = None,
     ) -> None:
         self.credentials = credentials
         self.name = name
         self.dashboard = dashboard
+        self.journal = journal
         self.incarnation = IdSource(seed).incarnation()
         self.listeners: list[Listener] = []
         self._sock = sock
@@ -110,8 +115,14 @@ class SchedulerServer:
             self.listeners.append(await self._listen(self._tcp, self._sock))
         # Nanoseconds since 1970: a later start has a higher number without a file that remembers the last.
         epoch = Epoch(time.time_ns())
-        self.machine = SchedulerMachine(epoch, self.credentials.cluster, self.address, versions())
-        self.machine.core.dashboard = self.dashboard
+        self.machine = SchedulerMachine(
+            epoch,
+            self.credentials.cluster,
+            self.address,
+            versions(),
+            dashboard=self.dashboard,
+            journal=self.journal,
+        )
 
     async def _listen(self, address: str, sock: socket.socket | None) -> Listener:
         credentials = None if address.startswith("inproc:") else self.credentials
@@ -238,6 +249,7 @@ class _Peer:
 
     def on_messages(self, link: Link, frame: Frame) -> None:
         messages: Sequence[tuple[object, ...]] = frame.messages
+        control = bytes(frame.control) if self._server.journal else b""
         if not self._known:
             first = messages[0] if messages else (0,)
             if first[0] != HELLO or not isinstance(first[1], dict):
@@ -245,9 +257,9 @@ class _Peer:
                 return
             self._known = True
             self._server.join(link, first[1])
-            messages = messages[1:]
+            messages, control = messages[1:], b""
         if messages:
-            self._server.post(Received(link.peer, tuple(messages)))
+            self._server.post(Received(link.peer, tuple(messages), control))
 
     def on_closed(self, link: Link, reason: str) -> None:
         if self._known:

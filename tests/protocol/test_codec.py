@@ -49,7 +49,7 @@ def test_messages_survive(message: Message) -> None:
 
 def test_the_envelope_survives() -> None:
     (frame,) = decode_all(b"".join(Encoder().encode(2**40, "0123456789abcdef", 77, [(GOODBYE, "a"), (GOODBYE, "b")])))
-    assert frame == Frame(2**40, "0123456789abcdef", 77, ((GOODBYE, "a"), (GOODBYE, "b")))
+    assert frame[:4] == (2**40, "0123456789abcdef", 77, ((GOODBYE, "a"), (GOODBYE, "b")))
 
 
 def test_blobs_travel_raw_and_uncopied() -> None:

@@ -38,7 +38,7 @@ def plain(frames: list[Frame]) -> list[object]:
             return [bytes(buffer) for buffer in value.buffers]
         return tuple(convert(part) for part in value) if isinstance(value, tuple) else value
 
-    return [convert(tuple(frame)) for frame in frames]
+    return [convert(frame[:4]) for frame in frames]
 
 
 def stream(*batches: list[list[bytes]]) -> bytes:

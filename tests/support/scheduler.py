@@ -17,8 +17,8 @@ PLAIN = (0, 0, None, False, None, None)
 class Cluster:
     """One machine, a client ``c`` and as many one-thread workers as asked for."""
 
-    def __init__(self, workers: int = 0, nthreads: int = 1, **info: Any) -> None:
-        self.machine = SchedulerMachine(1, "00" * 16, "tcp://s", VERSIONS)  # type: ignore[arg-type]
+    def __init__(self, workers: int = 0, nthreads: int = 1, *, journal: int = 0, **info: Any) -> None:
+        self.machine = SchedulerMachine(1, "00" * 16, "tcp://s", VERSIONS, journal=journal)  # type: ignore[arg-type]
         self.core = self.machine.core
         self.now = 0.0
         self.sent: dict[str, list[Any]] = {}

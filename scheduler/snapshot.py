@@ -1,0 +1,254 @@
+"""The tables of a machine as plain values, and back: where a journal begins, and the proof that a replay came to the same.
+
+Works on objects by what they are made of, without a list of their fields: a new field is part of it at once, a new class has
+to be entered into ``CLASSES``. Payloads and texts of errors are left out; nothing is decided by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, Final
+
+from ..base.errors import InternalError, UsageError
+from ..protocol.records import pack, unpack
+from ..protocol.redaction import error_class, hide_payload, hide_text
+from .core import Core
+from .deaths import Death, Deaths
+from .membership import Membership
+from .queues import Queue, Requirement
+from .relay import Fetch, Relay
+from .retries import RetryQueue, Terms
+from .state import (
+    Abandoned,
+    Arriving,
+    ClientState,
+    Failure,
+    Function,
+    ObserverState,
+    Prefix,
+    Status,
+    TaskState,
+    WorkerState,
+)
+
+#: All that a machine is made of, apart from plain values, tuples, lists and dicts.
+CLASSES: Final[tuple[type, ...]] = (
+    Abandoned,
+    Arriving,
+    ClientState,
+    Core,
+    Death,
+    Deaths,
+    Failure,
+    Fetch,
+    Function,
+    Membership,
+    ObserverState,
+    Prefix,
+    Queue,
+    Relay,
+    Requirement,
+    RetryQueue,
+    TaskState,
+    Terms,
+    WorkerState,
+)
+
+_ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes, Status))
+#: What the first element of an encoded array says of the rest.
+_TUPLE, _LIST, _DICT, _OBJECT, _STATUS, _AS_IT_CAME = range(6)
+
+
+class _AsItCame:
+    """A value as a peer has sent it: never changed, so it need not be copied."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+#: By class and field, what is noted instead of the value.
+_NOTED: Final[dict[type, dict[str, Callable[[Any], Any]]]] = {
+    TaskState: {"payload": hide_payload},
+    Function: {"payload": hide_payload},
+    Failure: {"payload": hide_payload, "text": error_class, "traceback": hide_text},
+    Death: {"story": hide_text},
+    Deaths: {"early": lambda told: {who: (cause, hide_text(story)) for who, (cause, story) in told.items()}},
+    Terms: {"for_worker": lambda terms: terms and (terms[0], hide_payload(terms[1]))},
+    Fetch: {
+        "got": lambda rows: [(key, b"") for key, _ in rows],
+        "missing": lambda rows: [(key, hide_text(reason)) for key, reason in rows],
+    },
+    WorkerState: {"info": _AsItCame, "metrics": _AsItCame},
+}
+
+
+class _Plan:
+    """How to read the objects of one class."""
+
+    __slots__ = ("_get", "name", "names", "noted")
+
+    def __init__(self, kind: type) -> None:
+        self.name = kind.__name__
+        slots = [name for base in reversed(kind.__mro__) for name in getattr(base, "__slots__", ())]
+        self.names: tuple[str, ...] | None = tuple(slots) or None
+        self._get = attrgetter(*slots) if slots else vars
+        self.noted = tuple((slots.index(name), note) for name, note in _NOTED.get(kind, {}).items())
+
+    def read(self, thing: Any) -> list[Any]:
+        """The values of an object's slots."""
+        return list(self._get(thing))
+
+
+_PLANS: Final = {kind: _Plan(kind) for kind in CLASSES}
+_BY_NAME: Final = {kind.__name__: kind for kind in CLASSES}
+
+
+def fingerprint() -> str:
+    """Differs between versions that cannot read each other's snapshots."""
+    return blake2b(pack([(plan.name, plan.names) for plan in _PLANS.values()]), digest_size=8).hexdigest()
+
+
+class Picture:
+    """What the tables held at one moment; taken in one go, encoded in as many as one likes.
+
+    Parameters
+    ----------
+    root : mapping of str to object
+        Where the tables begin; see ``SchedulerMachine.tables``.
+
+    Examples
+    --------
+    >>> from .queues import Queue
+    >>> rows = [row for part in Picture({"queue": Queue()}).slices() for row in part]
+    >>> restore(rows)["queue"].length
+    0
+    """
+
+    __slots__ = ("_found", "_numbers", "_rows")
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._numbers: dict[object, int] = {}
+        self._found: list[Any] = []
+        self._rows: list[tuple[str, Any]] = [("", self._copy(dict(root)))]
+        for thing in self._found:  # grows meanwhile
+            plan = _PLANS[type(thing)]
+            self._rows.append(
+                (plan.name, self._copy(vars(thing)) if plan.names is None else self._copy_fields(plan, thing))
+            )
+
+    def _copy_fields(self, plan: _Plan, thing: Any) -> list[Any]:
+        """The values of an object's slots. What this costs for each task decides how many tasks there may be."""
+        values = plan.read(thing)
+        for index, note in plan.noted:
+            values[index] = note(values[index])
+        numbers, found = self._numbers, self._found
+        for index, value in enumerate(values):
+            kind = type(value)
+            if kind in _ATOMS:
+                continue
+            if kind in _PLANS:
+                if value not in numbers:
+                    numbers[value] = len(found)
+                    found.append(value)
+            elif kind is not tuple or value:
+                values[index] = self._copy(value)
+        return values
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _copy(self, value: Any) -> Any:
+        """A value that will not change, and whose objects have been found."""
+        kind = type(value)
+        if kind in _PLANS:
+            if value not in self._numbers:
+                self._numbers[value] = len(self._found)
+                self._found.append(value)
+            return value
+        if kind is tuple:
+            return tuple([self._copy(part) for part in value])
+        if kind is list:
+            return [self._copy(part) for part in value]
+        if kind is dict:
+            return {self._copy(key): self._copy(part) for key, part in value.items()}
+        if kind in _ATOMS or kind is _AsItCame:
+            return value
+        raise InternalError(f"a {kind.__name__} is in the scheduler's tables; enter it into snapshot.CLASSES")
+
+    def slices(self, rows: int = 500) -> Iterator[list[Any]]:
+        """All rows, as plain values, some at a time: ``(class, values)``. The first is the root's."""
+        for start in range(0, len(self._rows), rows):
+            yield [(name, self._encode(values)) for name, values in self._rows[start : start + rows]]
+
+    def _encode(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is Status:
+            return (_STATUS, int(value))
+        if kind in _ATOMS:
+            return value
+        if kind is tuple:
+            return (_TUPLE, *[self._encode(part) for part in value])
+        if kind is list:
+            return (_LIST, *[self._encode(part) for part in value])
+        if kind is dict:
+            return (_DICT, *[self._encode(part) for item in value.items() for part in item])
+        if kind is _AsItCame:
+            return (_AS_IT_CAME, pack(value.value))
+        return (_OBJECT, self._numbers[value])
+
+    def digest(self) -> Iterator[str]:
+        """Some of the work at a time, which yields an empty text; the last text is the digest."""
+        sum_ = blake2b(digest_size=16)
+        for part in self.slices():
+            sum_.update(pack(part))
+            yield ""
+        yield sum_.hexdigest()
+
+
+def digest(root: Mapping[str, Any]) -> str:
+    """Of all that the tables hold: equal if and only if they are."""
+    return list(Picture(root).digest())[-1]
+
+
+def restore(rows: Iterable[Any]) -> dict[str, Any]:
+    """The tables that ``rows``, from ``Picture.slices``, are a picture of.
+
+    Raises
+    ------
+    UsageError
+        They are no such rows.
+    """
+    try:
+        (_, root), *others = rows
+        things: list[Any] = [object.__new__(_BY_NAME[name]) for name, _ in others]
+        for thing, (_, row) in zip(things, others, strict=True):
+            names = _PLANS[type(thing)].names
+            values = _decode(row, things)
+            for name, value in values.items() if names is None else zip(names, values, strict=True):
+                setattr(thing, name, value)
+        tables = _decode(root, things)
+    except (AttributeError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise UsageError(f"the tables in this journal cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(tables, dict):
+        raise UsageError("the tables in this journal have no root")
+    return tables
+
+
+def _decode(value: Any, things: list[Any]) -> Any:
+    if type(value) is not tuple:
+        return value
+    tag, *parts = value
+    if tag == _OBJECT:
+        return things[parts[0]]
+    if tag == _STATUS:
+        return Status(parts[0])
+    if tag == _AS_IT_CAME:
+        return unpack(parts[0])
+    decoded = [_decode(part, things) for part in parts]
+    if tag == _DICT:
+        return dict(zip(decoded[::2], decoded[1::2], strict=True))
+    return tuple(decoded) if tag == _TUPLE else decoded
