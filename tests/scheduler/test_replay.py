@@ -75,7 +75,7 @@ def spoil(kind: str, value: Any) -> Callable[[list[Any]], list[Any]]:
     ("change", "text"),
     [
         (lambda records: records[1:], "this is no journal of a scheduler"),
-        (lambda records: records[:-1], "has no end after 14 turns"),
+        (lambda records: records[:-1], "has no end after 19 turns"),
         (spoil(TABLES, (TABLES,)), "does not begin with tables"),
         (spoil(END, ("what?",)), "holds a record that is none"),
         (
