@@ -9,7 +9,7 @@ type 2, a ``PipedBlob`` of type 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -41,6 +41,8 @@ _SENDER_CHARS_MAX: Final = 64
 _JOINED_BYTES_MAX: Final = 256 * 1024
 #: Arrays up to this length are decoded as they come; nested as deep as msgpack goes, they can claim 4 MiB.
 _UNCHECKED_LENGTH_MAX: Final = ROWS_PER_MESSAGE_MAX
+#: One value in a file.
+_RECORD_BYTES_MAX: Final = 256 * MIB
 
 
 class Frame(NamedTuple):
@@ -338,3 +340,70 @@ def _check_claims(control: Buffer) -> None:
         unpacker.skip()
     except msgpack.OutOfData:
         raise ValueError("it ends before the arrays in it do") from None
+
+
+# ---- in files: the same values, without an envelope and its limits ----------------------------------------------------
+
+
+_file_packer: Final = msgpack.Packer(unicode_errors="surrogatepass")
+
+
+def pack(value: Any) -> bytes:
+    """Encode numbers, strings, bytes, tuples, lists and maps; tuples and lists become the same.
+
+    Examples
+    --------
+    >>> unpack(pack(("x", [1, None])))
+    ('x', (1, None))
+    """
+    packed: bytes = _file_packer.pack(value)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """Decode what ``pack`` has made."""
+    return msgpack.unpackb(data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+def unpack_control(control: bytes) -> tuple[Message, ...]:
+    """The messages of a frame of which only the control part is there: large payloads are empty.
+
+    Examples
+    --------
+    >>> unpack_control(b"".join(Encoder().encode(7, "a1", 0, [(4, "done")]))[HEADER.size:])
+    ((4, 'done'),)
+    """
+    messages: tuple[Message, ...] = msgpack.unpackb(
+        control, use_list=False, strict_map_key=True, unicode_errors="surrogatepass", ext_hook=_nothing
+    )[3]
+    return messages
+
+
+def _nothing(code: int, data: bytes) -> bytes:
+    return b""
+
+
+def unpack_all(chunks: Iterable[bytes], what: str) -> Iterator[Any]:
+    """The values that ``pack`` has made, from one stream.
+
+    Parameters
+    ----------
+    chunks : iterable of bytes
+        Cut anywhere.
+    what : str
+        Names the stream in errors.
+
+    Raises
+    ------
+    UsageError
+        It is no such stream. An end that is missing is not noticed here.
+    """
+    unpacker = msgpack.Unpacker(
+        use_list=False, strict_map_key=False, unicode_errors="surrogatepass", max_buffer_size=_RECORD_BYTES_MAX
+    )
+    try:
+        for chunk in chunks:
+            unpacker.feed(chunk)
+            yield from unpacker
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise UsageError(f"{what} cannot be read: {type(error).__name__}: {error}") from error

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ..base.errors import UsageError
 from ..base.limits import KIB, MIB
+from ..protocol.codec import pack, unpack_control
 from ..protocol.messages import Message, Role
-from ..protocol.records import pack, unpack_control
 from ..protocol.redaction import redact
 from .events import Event, Received
 from .snapshot import Picture, fingerprint

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..base.errors import MySchedulerError, UsageError
 from ..base.ids import Epoch
-from ..protocol.records import unpack_all
+from ..protocol.codec import unpack_all
 from .check import check
 from .events import Event, Received
 from .journal import END, TABLES, TURN, Marks, check_head, decode_event, marks

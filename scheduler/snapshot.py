@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..base.errors import InternalError, UsageError
-from ..protocol.records import pack, unpack
+from ..protocol.codec import pack, unpack
 from ..protocol.redaction import error_class, hide_payload, hide_text
 from .core import Core
 from .deaths import Death, Deaths

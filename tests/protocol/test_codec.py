@@ -11,7 +11,7 @@ from myscheduler.base.errors import ProtocolError, UsageError
 from myscheduler.base.limits import CONTROL_BYTES_MAX
 from myscheduler.protocol import codec
 from myscheduler.protocol.blob import Blob
-from myscheduler.protocol.codec import HEADER, Encoder, Frame, decode
+from myscheduler.protocol.codec import HEADER, Encoder, Frame, decode, pack, unpack, unpack_all, unpack_control
 from myscheduler.protocol.frames import FrameDecoder
 from myscheduler.protocol.messages import FREE, GOODBYE, HEARTBEAT, RELEASE, RESULTS, Message
 
@@ -191,3 +191,25 @@ def test_the_header_is_fixed() -> None:
     assert int.from_bytes(data[8:16]) == 3
     assert data[16 + control_length :] == b"xyz"
     assert msgpack.unpackb(data[16 : 16 + control_length])[:3] == [0, "a", 0]
+
+
+# ---- in files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, 1.5, 2**63, "lone \udc80", b"\x00", (1, ("x", ())), {"a": {1: (b"", True)}}])
+def test_values_survive_in_files(value: object) -> None:
+    assert unpack(pack(value)) == value
+
+
+def test_messages_are_read_from_a_frame_whose_buffers_are_gone() -> None:
+    message = (RESULTS, (("x", 1, 10**6, "bytes", Blob((b"pickle", b"x" * 10**6)), 0, 0.5, 0.1),))
+    control = bytes(Encoder().encode(1, "a", 0, [message])[0])[HEADER.size + 16 :]
+    assert unpack_control(control) == ((RESULTS, (("x", 1, 10**6, "bytes", b"", 0, 0.5, 0.1),)),)
+
+
+def test_a_stream_may_be_cut_anywhere() -> None:
+    stream = b"".join(map(pack, ("x", (1, 2), {"a": 1})))
+    assert list(unpack_all([stream[:1], stream[1:3], stream[3:]], "it")) == ["x", (1, 2), {"a": 1}]
+    assert list(unpack_all([stream[:-1]], "it")) == ["x", (1, 2)]
+    with pytest.raises(UsageError, match="this file cannot be read"):
+        list(unpack_all([b"\xc1"], "this file"))

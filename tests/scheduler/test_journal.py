@@ -9,8 +9,7 @@ import pytest
 from myscheduler.base.errors import UsageError
 from myscheduler.base.limits import MIB
 from myscheduler.protocol import messages as m
-from myscheduler.protocol.codec import HEADER, Encoder
-from myscheduler.protocol.records import pack, unpack_all
+from myscheduler.protocol.codec import HEADER, Encoder, pack, unpack_all
 from myscheduler.scheduler import journal as journals
 from myscheduler.scheduler.events import Heard, PeerJoined, PeerLeft, Received
 from myscheduler.scheduler.journal import EVENTS, TURN, check_head, decode_event

@@ -9,7 +9,7 @@ import pytest
 
 from myscheduler.base.errors import UsageError
 from myscheduler.base.limits import MIB
-from myscheduler.protocol.records import pack, unpack_all
+from myscheduler.protocol.codec import pack, unpack_all
 from myscheduler.scheduler.journal import END, TABLES, TURN
 from myscheduler.scheduler.replay import DivergedError, Replay
 from tests.support.scheduler import Cluster

@@ -8,7 +8,7 @@ import pytest
 
 from myscheduler.base.errors import InternalError, UsageError
 from myscheduler.protocol import messages as m
-from myscheduler.protocol.records import pack, unpack
+from myscheduler.protocol.codec import pack, unpack
 from myscheduler.scheduler import snapshot
 from myscheduler.scheduler.check import check
 from myscheduler.scheduler.snapshot import Picture, digest, restore
