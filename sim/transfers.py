@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A peer that has been silent for this long while it owes an answer is given up.
 STALLED_S: Final = 30.0
+#: Others are asked as well after this long; and a peer whose very machine cannot be reached is given up.
+SLOW_S: Final = 8.0
 #: An address where nobody answers is given up after this.
 CONNECT_TIMEOUT_S: Final = 3.0
 
@@ -71,17 +73,25 @@ class Transfers:
 
     def _watch(self, end: End, fetch: e.Fetch) -> None:
         """Look again when the answer is overdue."""
-        since = self.worker.world.now
+        worker, since = self.worker, self.worker.world.now
 
-        def look() -> None:
-            if self._asked.get(end) is fetch:
-                silent = self.worker.world.now - max(end.last_read, since)
-                if silent >= STALLED_S - 1e-6:
-                    end.close("no byte came for too long")
+        def look(limit: float) -> None:
+            if self._asked.get(end) is not fetch:
+                return
+            silent = worker.world.now - max(end.last_read, since)
+            if silent < limit - 1e-6:
+                worker.after(limit - silent, lambda: look(limit))
+            elif limit == STALLED_S:
+                end.close("no byte came for too long")
+            else:
+                worker.feed(e.FetchStalled(fetch.address, fetch.request))
+                peer = worker.simulation.worker_at(fetch.address)
+                if peer is not None and worker.simulation.is_cut(worker, peer):
+                    end.close("its machine is silent")
                 else:
-                    self.worker.after(STALLED_S - silent, look)
+                    worker.after(STALLED_S - silent, lambda: look(STALLED_S))
 
-        self.worker.after(STALLED_S, look)
+        worker.after(SLOW_S, lambda: look(SLOW_S))
 
     def _answered(self, end: End, messages: tuple[Message, ...]) -> None:
         for message in messages:

@@ -23,6 +23,7 @@ async def connect(
     handler: LinkHandler,
     timeout: float = 10.0,
     expected: Role = Role.SCHEDULER,
+    reach_timeout: float | None = None,
 ) -> Link:
     """Connect to a listener and prove ourselves.
 
@@ -43,6 +44,9 @@ async def connect(
         Seconds to go on trying while nobody listens there yet.
     expected : Role
         What the listener must be: the scheduler, or a worker that serves data.
+    reach_timeout : float, optional
+        For a peer that listened already: if its machine refuses the connection, or does not take it within so many seconds,
+        it is gone, and not tried again. Introducing itself may take as long as ``timeout``, for it may be busy.
 
     Returns
     -------
@@ -63,7 +67,12 @@ async def connect(
     parsed = addresses.parse(address)
     if parsed.scheme == "inproc":
         return await inproc.connect(
-            parsed, credentials=credentials, role=role, incarnation=incarnation, handler=handler, timeout=timeout
+            parsed,
+            credentials=credentials,
+            role=role,
+            incarnation=incarnation,
+            handler=handler,
+            timeout=timeout if reach_timeout is None else 0.0,
         )
     dial: Callable[..., Awaitable[Link]] = tcp_connect.connect
     if parsed.scheme == "tls":
@@ -78,6 +87,7 @@ async def connect(
         handler=handler,
         timeout=timeout,
         expected=expected,
+        reach_timeout=reach_timeout,
     )
 
 

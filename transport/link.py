@@ -128,6 +128,10 @@ class Link(ABC):
             self._closing.append(waiter)
             await waiter
 
+    def machine_silence(self) -> float:
+        """Seconds since the peer's machine was heard of, whatever its process does; 0 where that cannot be known."""
+        return 0.0
+
     # ---- for transports ---------------------------------------------------------------------------------------------
 
     def attach(self, handler: LinkHandler) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import socket
@@ -26,6 +27,10 @@ _Target: TypeAlias = tuple[socket.AddressFamily, Any]
 
 class NotYetError(Exception):
     """Trying again may help; the text says what went wrong."""
+
+
+class UnreachableError(NotYetError):
+    """No connection came about at all."""
 
 
 class Channel:
@@ -58,6 +63,7 @@ async def connect(
     handler: LinkHandler,
     timeout: float,
     expected: Role,
+    reach_timeout: float | None = None,
     channel: Callable[[socket.socket, Address], Channel] = Channel,
 ) -> TcpLink:
     """See ``transport.connect``."""
@@ -71,9 +77,11 @@ async def connect(
         async with asyncio.timeout_at(deadline):
             while connected is None:
                 try:
-                    connected = await _dial(address, credentials, role, incarnation, channel)
+                    connected = await _dial(address, credentials, role, incarnation, channel, reach_timeout)
                 except NotYetError as error:
                     problem = str(error)
+                    if reach_timeout is not None and isinstance(error, UnreachableError):
+                        raise ConnectionFailedError(f"{address} is gone: {problem}") from None
                     await asyncio.sleep(wait)
                     wait = min(1.5 * wait, _RETRY_LAST_S)
     except TimeoutError:
@@ -99,8 +107,10 @@ async def _dial(
     role: Role,
     incarnation: str,
     channel: Callable[[socket.socket, Address], Channel],
+    reach_timeout: float | None,
 ) -> tuple[Channel, ClientHandshake]:
     problem = "the name has no address"
+    kind: type[NotYetError] = UnreachableError
     for family, target in await _resolve(address):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -108,9 +118,8 @@ async def _dial(
             handshake = ClientHandshake(
                 credentials, role, incarnation, address.host_port, secrets.token_bytes(NONCE_BYTES)
             )
-            await asyncio.get_running_loop().sock_connect(sock, target)
-            if sock.getsockname() == sock.getpeername():
-                raise NotYetError("connection refused")  # TCP connected us to ourselves, since nobody listens there
+            await _reach(sock, target, reach_timeout)
+            kind = NotYetError
             made = channel(sock, address)
             sock = made.sock
             await _prove(made, handshake)
@@ -124,7 +133,19 @@ async def _dial(
         except BaseException:
             sock.close()
             raise
-    raise NotYetError(problem)
+    raise kind(problem)
+
+
+async def _reach(sock: socket.socket, target: object, timeout: float | None) -> None:
+    try:
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().sock_connect(sock, target)  # type: ignore[arg-type]
+    except TimeoutError as error:
+        if error.errno is not None:  # the kernel's own
+            raise
+        raise OSError(errno.ETIMEDOUT, "no answer") from None
+    if sock.getsockname() == sock.getpeername():  # TCP connected us to ourselves, since nobody listens there
+        raise OSError(errno.ECONNREFUSED, "connected to itself")
 
 
 async def _resolve(address: Address) -> list[_Target]:

@@ -71,6 +71,13 @@ class FetchEnded(NamedTuple):
     failures: list[Row]
 
 
+class FetchStalled(NamedTuple):
+    """Nothing has come from the peer for a while; the fetch goes on."""
+
+    address: str
+    request: int
+
+
 class FetchFailed(NamedTuple):
     """The peer cannot be reached, or its link broke before it answered."""
 
@@ -95,7 +102,17 @@ class Tick(NamedTuple):
 
 
 Event: TypeAlias = (
-    Received | ExecutionEnded | Overdue | Seceded | NotStarted | FetchEnded | FetchFailed | Stored | Disconnected | Tick
+    Received
+    | ExecutionEnded
+    | Overdue
+    | Seceded
+    | NotStarted
+    | FetchEnded
+    | FetchStalled
+    | FetchFailed
+    | Stored
+    | Disconnected
+    | Tick
 )
 
 # ---- instructions ---------------------------------------------------------------------------------------------------

@@ -179,6 +179,26 @@ class Fetches:
         self._idle[address] = peer
         return asked
 
+    def ask_others(self, address: str, request: int) -> None:
+        """A peer keeps us waiting: ask other holders for what they have as well. What it sends after all is welcome."""
+        peer = self.peers.get(address)
+        if peer is None or peer.request != request:
+            return
+        for want in [want for want in peer.asked.values() if want.holders]:
+            del peer.asked[want.key]
+            peer.load -= want.nbytes
+            if want.peer is peer:
+                want.peer = None
+                self._move(want, address)
+        for want in [want for want in peer.queue if want.peer is peer and want.key not in peer.asked and want.holders]:
+            self._unqueue(want)
+            self._move(want, address)
+
+    def _move(self, want: Want, address: str) -> None:
+        """Have another holder asked; this one may be asked again later."""
+        self._enqueue(want)
+        want.holders.append(address)
+
     def drain(self, address: str) -> list[Want]:
         """Take everything out of the queue of a peer that cannot be reached."""
         peer = self.peers.get(address)
@@ -254,7 +274,7 @@ class Fetches:
             queued = [w for w in peer.queue if w.peer is peer and peer.asked.get(w.key) is not w]
             if peer.load != sum(w.nbytes for w in (*queued, *peer.asked.values())):
                 raise InternalError(f"load of {peer.address} is {peer.load}")
-            if bool(peer.request) != bool(peer.asked) or (not peer.request and peer.address not in self._idle):
+            if (peer.asked and not peer.request) or (not peer.request and peer.address not in self._idle):
                 raise InternalError(f"{peer.address} is neither asked nor about to be")
 
 

@@ -30,6 +30,7 @@ from .events import (
     ExecutionEnded,
     FetchEnded,
     FetchFailed,
+    FetchStalled,
     Instruction,
     NotStarted,
     Overdue,
@@ -107,6 +108,7 @@ class WorkerMachine:
             Seceded: self._seceded,
             NotStarted: self._not_started,
             FetchEnded: self._fetch_ended,
+            FetchStalled: self._fetch_stalled,
             FetchFailed: self._fetch_failed,
             Stored: self._stored,
             Disconnected: self._disconnected,
@@ -412,6 +414,9 @@ class WorkerMachine:
     def _arrived(self, want: Want) -> None:
         for task in self.fetches.arrived(want):
             self.index.move(task, _READY)
+
+    def _fetch_stalled(self, now: float, event: FetchStalled) -> None:
+        self.fetches.ask_others(event.address, event.request)
 
     def _fetch_failed(self, now: float, event: FetchFailed) -> None:
         asked = self.fetches.answered(event.address, event.request)

@@ -6,7 +6,7 @@ import pytest
 
 from myscheduler.protocol.messages import Role
 from myscheduler.sim.run import Options, Simulation
-from myscheduler.sim.transfers import STALLED_S
+from myscheduler.sim.transfers import SLOW_S, STALLED_S
 from myscheduler.sim.workers import SimWorker
 from myscheduler.worker import events as e
 
@@ -28,9 +28,9 @@ class Two:
         self.asker.transfers.fetch(e.Fetch("tcp://w2:1", 1, (("x", attempt),)))
 
     def outcome(self) -> e.Event:
-        while not self.told:
+        while not self.told or type(self.told[-1]) is e.FetchStalled:
             assert self.simulation.world.step()
-        return self.told[0]
+        return self.told[-1]
 
 
 def test_a_value_comes_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,4 +62,14 @@ def test_what_goes_wrong_is_a_failed_fetch(fault: str, monkeypatch: pytest.Monke
         two.holder.freeze(1000.0)
     assert two.outcome() == e.FetchFailed("tcp://w2:1", 1)
     assert two.simulation.world.now <= STALLED_S + 1.0
+    assert two.told[:-1] == ([e.FetchStalled("tcp://w2:1", 1)] if fault == "never answers" else [])
     assert two.asker.transfers.dialled == {}
+
+
+def test_a_peer_that_is_cut_off_meanwhile_is_given_up_before_one_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two(monkeypatch)
+    two.fetch()
+    two.holder.freeze(1000.0)
+    two.simulation.cut(two.asker, two.holder, 60.0)
+    assert two.outcome() == e.FetchFailed("tcp://w2:1", 1)
+    assert SLOW_S <= two.simulation.world.now <= SLOW_S + 1.0

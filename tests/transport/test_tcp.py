@@ -56,6 +56,17 @@ async def test_garbage_closes_the_link(tcp: Site, data: bytes, reason: str) -> N
     sock.close()
 
 
+async def test_the_machine_of_a_peer_that_does_nothing_is_heard_of(tcp: Site) -> None:
+    sock, _ = await admitted(tcp)
+    link = tcp.accepted[-1]
+    link.send((GOODBYE, "anybody there?"))
+    link.flush()
+    assert 0.0 <= link.machine_silence() < 60.0  # acknowledged, though the process reads nothing
+    link.abort("the test is over")
+    assert link.machine_silence() == 0.0
+    sock.close()
+
+
 async def test_a_peer_that_dies_is_noticed(tcp: Site) -> None:
     sock, handler = await admitted(tcp)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -56,6 +56,37 @@ async def test_nobody_there() -> None:
     )
 
 
+async def test_a_peer_that_listened_once_and_refuses_is_gone_at_once() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(ConnectionFailedError, match=f"^{address} is gone: connection refused$"):
+        await connect(
+            address,
+            credentials=CREDENTIALS,
+            role=Role.CLIENT,
+            incarnation=CLIENT,
+            handler=Recorder(),
+            timeout=3600.0,
+            reach_timeout=3600.0,
+        )
+
+
+async def test_a_peer_whose_machine_does_not_take_the_connection_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(sock: socket.socket, address: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    with pytest.raises(ConnectionFailedError, match="is gone: connection timed out"):
+        await connect(
+            "tcp://127.0.0.1:1",
+            credentials=CREDENTIALS,
+            role=Role.CLIENT,
+            incarnation=CLIENT,
+            handler=Recorder(),
+            timeout=3600.0,
+            reach_timeout=0.01,
+        )
+
+
 async def test_no_such_name() -> None:
     with pytest.raises(
         ConnectionFailedError, match=r"cannot reach tcp://nowhere.invalid:1 within .* 'nowhere.invalid'"

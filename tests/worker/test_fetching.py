@@ -102,6 +102,36 @@ def test_the_queue_of_an_unreachable_peer_is_emptied() -> None:
     assert not any(fetches.failed(want, FAR) for want in queued)
 
 
+def test_while_a_peer_keeps_us_waiting_others_are_asked_for_what_they_have() -> None:
+    fetches = Fetches(HERE, 0)
+    waiting = wanted(fetches, "a", holders=(LOCAL, FAR))
+    fetches.want(waiting, "b", 1, 8, (LOCAL,))
+    assert fetches.plan() == [Fetch(LOCAL, 1, (("a", 1), ("b", 1)))]
+    wanted(fetches, "c", holders=(LOCAL, FARTHER))
+    fetches.ask_others(LOCAL, 7)
+    assert fetches.plan() == []
+    fetches.ask_others(LOCAL, 1)
+    fetches.check()
+    assert {request.address: request.rows for request in fetches.plan()} == {FAR: (("a", 1),), FARTHER: (("c", 1),)}
+    assert fetches.arrived(fetches.wants["a"]) == []  # from the slow one, after all; "b" is still lacking
+    assert list(fetches.answered(LOCAL, 1)) == ["b"]
+    assert list(fetches.answered(FAR, 2)) == ["a"]
+
+
+def test_a_peer_that_kept_us_waiting_is_asked_again_when_no_other_delivers() -> None:
+    fetches = Fetches(HERE, 0)
+    wanted(fetches, "a", holders=(LOCAL, FAR))
+    fetches.plan()
+    fetches.ask_others(LOCAL, 1)
+    assert fetches.plan() == [Fetch(FAR, 2, (("a", 1),))]
+    want = fetches.answered(FAR, 2)["a"]
+    assert fetches.failed(want, FAR)
+    assert fetches.plan() == []  # it has not answered yet
+    fetches.answered(LOCAL, 1)
+    assert fetches.plan() == [Fetch(LOCAL, 3, (("a", 1),))]
+    fetches.check()
+
+
 def test_idle_peers_are_forgotten() -> None:
     fetches = Fetches(HERE, 0)
     wanted(fetches, "a")

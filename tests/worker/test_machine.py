@@ -20,6 +20,7 @@ from myscheduler.worker.events import (
     Fetch,
     FetchEnded,
     FetchFailed,
+    FetchStalled,
     NotStarted,
     Overdue,
     Seceded,
@@ -125,6 +126,16 @@ def test_the_next_holder_is_asked_when_one_fails() -> None:
     failed = tuple(("x", 1, address) for address in (LOCAL, first.address, second.address))
     assert sent(out, m.UNFETCHED) == (("y", 2, failed),)
     assert drive.machine.tasks == {}
+
+
+def test_another_holder_is_asked_beside_one_that_is_slow() -> None:
+    drive = Driver()
+    drive.compute(task("y", 2, deps=("x",), locations=(("x", 1, 8, (LOCAL, FAR)),)))
+    assert of(drive(FetchStalled(LOCAL, 1)), Fetch) == [Fetch(FAR, 2, (("x", 1),))]
+    assert drive.machine.tasks["y"].missing
+    drive(FetchEnded(LOCAL, 1, [("x", 1, 8)], [], []))
+    assert not drive.machine.tasks["y"].missing
+    assert of(drive(FetchEnded(FAR, 2, [("x", 1, 8)], [], [])), Drop) == []
 
 
 def test_an_unfetchable_input_gives_back_every_task_that_needs_it_and_frees_their_other_wants() -> None:
@@ -473,6 +484,8 @@ def test_random_histories_keep_the_indexes_right_and_lose_no_task(seed: int) -> 
     def fetched() -> None:
         if asked:
             fetch = asked.pop(rng.randrange(len(asked)))
+            if rng.random() < 0.2:
+                perform(drive(FetchStalled(fetch.address, fetch.request)))
             if rng.random() < 0.2:
                 perform(drive(FetchFailed(fetch.address, fetch.request)))
             else:

@@ -12,7 +12,8 @@ from myscheduler.protocol import messages as m
 from myscheduler.protocol import pickling
 from myscheduler.protocol.codec import Frame
 from myscheduler.transport import Link, listen
-from myscheduler.worker.events import Event, Fetch, FetchEnded, FetchFailed
+from myscheduler.transport.inproc import InprocLink
+from myscheduler.worker.events import Event, Fetch, FetchEnded, FetchFailed, FetchStalled
 from myscheduler.worker.server import transfers
 from myscheduler.worker.server.packing import INLINE_BYTES_MAX, Packer
 from myscheduler.worker.server.store import Store
@@ -140,9 +141,46 @@ async def test_a_silent_peer_is_given_up(scene: Scene, monkeypatch: pytest.Monke
     await scene.holder.request()
     scene.fetcher.sweep()
     assert scene.events.empty()
+    monkeypatch.setattr(transfers, "SLOW_S", 0.0)
+    scene.fetcher.sweep()
+    scene.fetcher.sweep()
+    assert await scene.event() == FetchStalled(scene.address, 1)
+    assert scene.events.empty()
     monkeypatch.setattr(transfers, "STALLED_S", -1.0)
     scene.fetcher.sweep()
     assert await scene.event() == FetchFailed(scene.address, 1)
+
+
+async def test_a_peer_whose_machine_is_silent_is_given_up_before_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.fetcher.start(Fetch(scene.address, 1, (("x", 7),)))
+    await scene.holder.request()
+    monkeypatch.setattr(transfers, "SLOW_S", 0.0)
+    monkeypatch.setattr(InprocLink, "machine_silence", lambda link: 9.0)
+    scene.fetcher.sweep()
+    assert await scene.event() == FetchStalled(scene.address, 1)
+    assert await scene.event() == FetchFailed(scene.address, 1)
+
+
+async def test_a_peer_that_is_slow_to_introduce_itself_is_said_to_be(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def connect(*args: object, **options: object) -> Link:
+        dialled.set_result(None)
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    monkeypatch.setattr(transfers, "connect", connect)
+    scene.fetcher.start(Fetch(scene.address, 1, (("x", 7),)))
+    await asyncio.wait_for(dialled, TIMEOUT_S)
+    scene.fetcher.sweep()
+    assert scene.events.empty()
+    monkeypatch.setattr(transfers, "SLOW_S", -1.0)
+    scene.fetcher.sweep()
+    assert await scene.event() == FetchStalled(scene.address, 1)
 
 
 async def test_an_idle_link_is_closed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ...base.keys import Key
 from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, SHARED, STORED, Message, Role, Row
 from ...transport import Link, connect
 from ...transport.shared import fetch_rows, is_near, place
-from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, Stored
+from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, FetchStalled, Stored
 from .calls import type_name
 from .packing import Packer, failure
 from .store import Store
@@ -26,12 +26,15 @@ from .store import Store
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
 
-#: A peer that has been silent for this long while it owes us an answer is given up.
+#: A peer that has been silent for this long while it owes us an answer is given up: it may be long at pickling, or a task
+#: there may hold the interpreter lock.
 STALLED_S: Final = 30.0
+#: Others are asked as well after this long; and a peer whose very machine has been silent for so long is given up.
+SLOW_S: Final = 8.0
 #: Links not used for this long are closed.
 IDLE_S: Final = 60.0
-#: A worker that is listed as a holder listens already; if it does not, it is gone.
-CONNECT_TIMEOUT_S: Final = 3.0
+#: A worker that is listed as a holder listens already; if its machine does not take a connection, it is gone.
+REACH_TIMEOUT_S: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
@@ -183,18 +186,31 @@ class Fetcher:
         task.add_done_callback(self._tasks.pop)
 
     def sweep(self) -> None:
-        """Close links that are stalled or not used; call now and then."""
+        """Look after peers that keep us waiting, and close links that are not used; call now and then."""
         now = asyncio.get_running_loop().time()
         for address, peer in list(self._peers.items()):
             link = peer.link
-            if link is None:
-                continue
-            if peer.answer is not None and now - max(link.last_read, peer.asked_at) > STALLED_S:
-                link.close(f"no byte came for {STALLED_S:g} s")
-            elif peer.answer is None and now - peer.asked_at > IDLE_S:
+            if link is None or peer.answer is not None:
+                self._look_after(address, peer, now)
+            elif now - peer.asked_at > IDLE_S:
                 link.close("not used")
-            if link.closed:
+            if link is not None and link.closed:
                 self._forget(address, peer)
+
+    def _look_after(self, address: str, peer: _Peer, now: float) -> None:
+        link = peer.link
+        silence = now - (peer.asked_at if link is None else max(link.last_read, peer.asked_at))
+        if silence < SLOW_S:
+            return
+        if not peer.is_slow:
+            peer.is_slow = True
+            self._handle(FetchStalled(address, peer.request))
+        if link is None:
+            return  # to be dialled has a limit of its own
+        if silence > STALLED_S:
+            link.close(f"no byte came for {STALLED_S:g} s")
+        elif link.machine_silence() > SLOW_S:
+            link.close(f"its machine has been silent for {SLOW_S:g} s")
 
     def traffic(self) -> tuple[int, int]:
         """Bytes received and sent since the start."""
@@ -240,21 +256,7 @@ class Fetcher:
         """The rows and the missing of the answer."""
         peer = self._peers.get(fetch.address)
         if peer is None or peer.link is None or peer.link.closed:
-            peer = _Peer()
-            peer.link = await connect(
-                fetch.address,
-                credentials=self._credentials,
-                role=Role.WORKER,
-                incarnation=self._incarnation,
-                handler=peer,
-                timeout=CONNECT_TIMEOUT_S,
-                expected=Role.WORKER,
-            )
-            replaced = self._peers.get(fetch.address)
-            if replaced is not None:
-                self._forget(fetch.address, replaced)
-            self._peers[fetch.address] = peer
-            peer.place = place() if self._packer.sharing is not None and is_near(peer.link) else ""
+            peer = await self._dial(fetch)
         if not peer.place:
             return await peer.ask((GET_DATA, fetch.request, fetch.rows))
         rows, missing = await peer.ask((GET_SHARED, fetch.request, fetch.rows, peer.place))
@@ -264,6 +266,29 @@ class Fetcher:
             logger.info("worker %s sends what it would share from now on: %s", fetch.address, error)
             peer.place = ""
             return await peer.ask((GET_DATA, fetch.request, fetch.rows))
+
+    async def _dial(self, fetch: Fetch) -> _Peer:
+        replaced = self._peers.get(fetch.address)
+        if replaced is not None:
+            self._forget(fetch.address, replaced)
+        peer = self._peers[fetch.address] = _Peer()
+        peer.expect(fetch.request)
+        try:
+            peer.link = await connect(
+                fetch.address,
+                credentials=self._credentials,
+                role=Role.WORKER,
+                incarnation=self._incarnation,
+                handler=peer,
+                timeout=STALLED_S,
+                expected=Role.WORKER,
+                reach_timeout=REACH_TIMEOUT_S,
+            )
+        finally:
+            if peer.link is None:
+                self._forget(fetch.address, peer)
+        peer.place = place() if self._packer.sharing is not None and is_near(peer.link) else ""
+        return peer
 
     def _forget(self, address: str, peer: _Peer) -> None:
         if self._peers.get(address) is peer:
@@ -279,18 +304,26 @@ class _Peer:
     def __init__(self) -> None:
         self.link: Link | None = None
         self.answer: asyncio.Future[Message] | None = None
+        #: the request under way, or the last one; since when; and whether others were asked instead
+        self.request = 0
         self.asked_at = 0.0
+        self.is_slow = False
         #: ours, if the peer seems to be there too
         self.place = ""
+
+    def expect(self, request: int) -> None:
+        """The time that it takes to answer this begins."""
+        self.request = request
+        self.asked_at = asyncio.get_running_loop().time()
+        self.is_slow = False
 
     async def ask(self, request: Message) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The rows and the missing of the answer. The machine has one request per address under way, so have we."""
         assert self.link is not None
         if self.link.closed:
             raise ConnectionFailedError(f"the link to worker {self.link.remote} was lost")
-        loop = asyncio.get_running_loop()
-        self.answer = loop.create_future()
-        self.asked_at = loop.time()
+        self.answer = asyncio.get_running_loop().create_future()
+        self.expect(request[1])
         self.link.send(request)
         try:
             message = await self.answer
