@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import frozen, processes, tasks
+from . import frozen, partitions, processes, tasks
 
-__all__ = ["frozen", "processes", "tasks"]
+__all__ = ["frozen", "partitions", "processes", "tasks"]
