@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from .errors import UsageError
-from .units import parse_bytes
+from .units import parse_bytes, parse_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,14 @@ def _is_size(value: Any) -> bool:
     return value is not None and value != "auto" and _is_memory(value)
 
 
+def _is_duration(value: Any) -> bool:
+    try:
+        seconds = parse_seconds(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+    except UsageError:
+        return False
+    return seconds is not None and seconds < inf
+
+
 OPTIONS: Final[dict[str, Option]] = {
     "scheduler": Option(
         "Who runs graphs when the call names nobody.",
@@ -123,6 +132,12 @@ OPTIONS: Final[dict[str, Option]] = {
         "a size such as 64 MiB, or 0",
         _is_size,
         default="64 MiB",
+    ),
+    "worker-lease": Option(
+        "How long a worker that has lost its scheduler keeps its data, goes on with its tasks, and tries to come back.",
+        "seconds, or text such as 5 min",
+        _is_duration,
+        default=300.0,
     ),
     "local-cluster.n-workers": Option(
         "Workers of a LocalCluster that is not told how many.",

@@ -107,6 +107,21 @@ def check_heartbeat(message: _Message) -> None:
         raise ProtocolError(f"HEARTBEAT: {len(message[1])} metrics; at most {ENTRIES_MAX} are allowed")
 
 
+def check_inventory(message: _Message) -> None:
+    """INVENTORY: sizes are sizes, stages are stages, functions are named."""
+    _, copies, runs, func_ids, _ = message
+    for _key, _attempt, nbytes, _type_name in copies:
+        _check_nbytes("INVENTORY", nbytes)
+    for _key, _attempt, stage, _given_up in runs:
+        if not 0 <= stage <= _STAGE_LAST:
+            raise ProtocolError(f"INVENTORY: a run in stage {stage}; 0 to {_STAGE_LAST} are known")
+    _check_func_ids(("", func_ids))
+
+
+_STAGE_LAST: Final = 2
+_check_func_ids: Final = each_of("INVENTORY", 1, (bytes,))
+
+
 # ---- HELLO ----------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +144,9 @@ def check_hello(message: _Message) -> None:
     if type(resources) is not dict:
         raise ProtocolError(f"HELLO: resources are amounts by name, not {resources!r:.80}")
     _check_amounts("HELLO: resources", resources.items())
+    resume = info.get("resume", (0, 0))
+    if type(resume) is not tuple or len(resume) != 2 or any(type(n) is not int or n < 0 for n in resume):
+        raise ProtocolError(f"HELLO: resume is an epoch and a number of messages, not {resume!r:.80}")
 
 
 _TEXTS: Final = {"name": NAME_CHARS_MAX, "host": _ADDRESS_CHARS_MAX, "address": _ADDRESS_CHARS_MAX}

@@ -36,11 +36,13 @@ class Role(StrEnum):
 
 
 # ---- everybody ------------------------------------------------------------------------------------------------------
-#: (op, info: map) first message of whoever connected; see HELLO_* in this module's documentation of info keys
+#: (op, info: map) first message of whoever connected; see HELLO_* in this module's documentation of info keys. A worker that
+#: comes back after its link broke adds resume: (epoch it was welcomed in, 0)
 HELLO: Final = 1
 #: (op, info: map) you are in; keys: epoch, cluster, incarnation, heartbeat_s
 WELCOME: Final = 2
-#: (op, code: str, text: str) you are not; code is "version", "name" or "closing"; the connection closes
+#: (op, code: str, text: str) you are not; code is "version", "name", "closing", or for those who come back "session" (what you
+#: come back to is over) or "restart" (begin anew); the connection closes
 REFUSED: Final = 3
 #: (op, reason: str) I am leaving on purpose
 GOODBYE: Final = 4
@@ -118,6 +120,11 @@ FINAL: Final = 57
 #: ends, which RECALLED tells
 OVERDUE: Final = 58
 
+#: (op, copies: rows (key, attempt, nbytes: int, type_name: str), runs: rows (key, attempt, stage: int, given_up: bool),
+#: func_ids, more: bool) a slice of what I hold, after I came back: copies of data; runs that I have not answered for, see
+#: STAGE_*, and whether they are taken to be over; functions that I know
+INVENTORY: Final = 59
+
 # ---- data links: client or worker to worker -------------------------------------------------------------------------
 #: (op, request: int, rows (key, attempt)) attempt 0 means any; answered by DATA
 GET_DATA: Final = 60
@@ -152,6 +159,9 @@ TERMS_FIELDS: Final = ("delay", "backoff", "max_delay", "on", "timeout")
 #: A row of COMPUTE. ``rank``: lower runs first. ``locations``: rows (dependency, its attempt, nbytes, addresses) for the
 #: dependencies that this worker lacks. ``flags``: see FLAG_*.
 COMPUTE_FIELDS: Final = ("key", "attempt", "func_id", "payload", "rank", "deps", "locations", "flags")
+
+#: INVENTORY stages of a run: it has not started, it runs in a thread slot (or has just ended), it runs outside of the slots.
+STAGE_SENT, STAGE_RUNNING, STAGE_SECEDED = 0, 1, 2
 
 #: COMPUTE flag: a client waits for this result; send its payload along if it is small.
 FLAG_WANTED: Final = 1
@@ -299,6 +309,15 @@ SPECS: Final[dict[int, Spec]] = {
     HEARTBEAT: _spec("HEARTBEAT", _W, (dict,), content=contents.check_heartbeat),
     FINAL: _spec("FINAL", _W, Rows(_RUN)),
     OVERDUE: _spec("OVERDUE", _W, Rows(_ERROR), content=contents.check_errors),
+    INVENTORY: _spec(
+        "INVENTORY",
+        _W,
+        Rows((_KEY, (int,), (int,), (str,))),
+        Rows((_KEY, (int,), (int,), (bool,))),
+        (tuple,),
+        (bool,),
+        content=contents.check_inventory,
+    ),
     GET_DATA: _spec("GET_DATA", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN)),
     PUT_DATA: _spec("PUT_DATA", _C, (int,), Rows((_KEY, (int,), _PAYLOAD))),
     STORED: _spec("STORED", _W, (int,), Rows((_KEY, (int,), (int,), (str,)))),

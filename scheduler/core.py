@@ -228,6 +228,12 @@ class Core(Tables):
     def settle(self, ws: WorkerState, key: Key, attempt: int, has_data: bool) -> None:
         """An answer for a run that is not current: free the slot if it was one we gave up, and refuse its data."""
         self.stale += 1
+        self.unbook(ws, attempt)
+        if has_data:
+            self.row(ws, FREE, (key, attempt))
+
+    def unbook(self, ws: WorkerState, attempt: int) -> None:
+        """If this run was one we gave up: it occupies its worker no longer."""
         given_up = ws.abandoned.pop(attempt, None)
         if given_up is not None:
             if given_up.slot:
@@ -235,8 +241,6 @@ class Core(Tables):
                 ws.subtract(given_up.estimate)
             given_up.requirement.give_back(ws)
             self.roomy[ws] = None
-        if has_data:
-            self.row(ws, FREE, (key, attempt))
 
     def finish(self, ts: TaskState, payload: Payload | None) -> None:
         """The data of a task is in memory (its holders are set): tell everybody who waits."""

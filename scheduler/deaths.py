@@ -125,14 +125,41 @@ def tell(core: Core, name: str, pid: int, cause: str, story: str) -> None:
             deaths.pending[ts] = (core.now, usual)
 
 
+def told_cause(core: Core, ws: WorkerState) -> str | None:
+    """The cause of a worker's death, if that was told although the death has not been noticed."""
+    return core.deaths.early.get((ws.name, ws.info.get("pid", 0)), (None, ""))[0]
+
+
+def recant(core: Core, incarnation: str) -> None:
+    """A worker lives that was taken to have died: that is held against nobody."""
+    death = core.deaths.last.pop(incarnation, None)
+    if death is not None:
+        _pardon(core, death)
+
+
 def _pardon(core: Core, death: Death) -> None:
-    """A death turns out to have been planned: it is held against nobody."""
+    """A death turns out to have been planned, or none: it is held against nobody."""
     for key, entries in list(core.deaths.suffered.items()):
         kept = [entry for entry in entries if entry[1] is not death]
         ts = core.tasks.get(key)
         if ts is not None and ts.kills and len(kept) < len(entries):
             ts.kills -= 1
             core.deaths.suffered[key] = kept
+            if not ts.kills:
+                _acquit(core, ts)
+
+
+def _acquit(core: Core, ts: TaskState) -> None:
+    """A task is suspected no longer: it may run beside others again."""
+    usual = ts.requirement.usual
+    if usual is None:
+        return
+    queued = ts.status is QUEUED
+    if queued:
+        core.leave(ts)
+    ts.requirement = usual
+    if queued:
+        core.requeue(ts)
 
 
 def judge(core: Core) -> None:

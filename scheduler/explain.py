@@ -100,6 +100,10 @@ def _silence(core: Core, ws: WorkerState) -> str:
     """What there is to add about a worker that does not answer."""
     if not ws.unresponsive:
         return ""
+    if ws.absence is not None:
+        return (
+            " The connection of that worker is broken. Unless it comes back within a second, the task goes elsewhere."
+        )
     silent = core.attended - ws.last_seen
     vouched = is_vouched_for(core, ws)
     seen = ""

@@ -24,6 +24,7 @@ from ..protocol.messages import (
     GOODBYE,
     HEARTBEAT,
     IN_MEMORY,
+    INVENTORY,
     LOST,
     OBSERVE,
     OVERDUE,
@@ -44,7 +45,7 @@ from ..protocol.messages import (
     Message,
     in_slices,
 )
-from . import deaths, liveness, outcomes, submission
+from . import deaths, liveness, outcomes, rejoin, submission
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
 from .journal import Journal
@@ -153,9 +154,9 @@ class SchedulerMachine:
                 if type(event) is Received:
                     self._receive(event)
                 elif type(event) is PeerJoined:
-                    self.instructions += self.membership.join(event.peer, event.role, event.info)
+                    self._join(event)
                 elif type(event) is PeerLeft:
-                    self._leave(event.peer, event.reason, event.planned)
+                    self._lose(event)
                 elif type(event) is Heard:
                     self._hear(event.peers)
             self._watch()
@@ -170,18 +171,44 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
-        due = core.retries.next_due()
-        verdict = deaths.next_verdict(core)
-        if due is None or (verdict is not None and verdict < due):
-            due = verdict
-        if not core.workers:
-            return due
-        deadline = self._watch_at if due is None else min(self._watch_at, due)
-        if may_recall(core):
-            deadline = min(deadline, core.now + SILENCE_S)
-        return deadline
+        dues = [core.retries.next_due(), deaths.next_verdict(core)]
+        if core.workers:
+            dues += [self._watch_at, rejoin.next_due(core)]
+            if may_recall(core):
+                dues.append(core.now + SILENCE_S)
+        return min((due for due in dues if due is not None), default=None)
 
     # ---- events -----------------------------------------------------------------------------------------------------
+
+    def _join(self, event: PeerJoined) -> None:
+        for ws, _ in rejoin.away(self.core):
+            if ws.name == event.info.get("name") and ws.incarnation != event.peer:
+                self._leave(ws.incarnation, "another worker of its name has come in its place", planned=False)
+        # What this turn had against its last link is no reason to close this one.
+        self.instructions = [i for i in self.instructions if type(i) is not Disconnect or i.peer != event.peer]
+        self.instructions += self.membership.join(event.peer, event.role, event.info)
+
+    def _lose(self, event: PeerLeft) -> None:
+        """A link is gone. A worker whose death is not known of may be back at once."""
+        core = self.core
+        ws = core.workers.get(event.peer)
+        if ws is None or event.planned or event.peer in self.membership.stopping:
+            self._leave(event.peer, event.reason, event.planned)
+            return
+        cause = deaths.told_cause(core, ws)
+        if cause is not None:
+            self._leave(event.peer, event.reason, planned=cause == deaths.PLANNED)
+            return
+        rejoin.leave(core, ws, event.reason)
+        self.relay.on_worker_left(ws)
+
+    def on_story(self, name: str, pid: int, cause: str, story: str) -> None:
+        """Whoever kept the process of a worker tells how it ended: if it was away, it will not come back."""
+        core = self.core
+        deaths.tell(core, name, pid, cause, story)
+        for ws, reason in rejoin.away(core):
+            if deaths.told_cause(core, ws) is not None:
+                self._leave(ws.incarnation, reason, planned=cause == deaths.PLANNED)
 
     def _hear(self, peers: tuple[str, ...]) -> None:
         core = self.core
@@ -189,7 +216,7 @@ class SchedulerMachine:
             ws = core.workers.get(incarnation)
             if ws is not None:
                 ws.last_seen = core.attended
-                if ws.unresponsive:
+                if ws.unresponsive and ws.absence is None:
                     liveness.resume(core, ws)
 
     def _receive(self, event: Received) -> None:
@@ -199,7 +226,7 @@ class SchedulerMachine:
         table: Mapping[int, Callable[[Core, Any, Message], None]]
         if (peer := core.workers.get(incarnation)) is not None:
             table = _FROM_WORKER
-            if peer.unresponsive:
+            if peer.unresponsive and peer.absence is None:
                 liveness.resume(core, peer)
         elif (peer := core.clients.get(incarnation)) is not None:
             table = _FROM_CLIENT
@@ -248,6 +275,9 @@ class SchedulerMachine:
 
     def _watch(self) -> None:
         core = self.core
+        if core.unresponsive:
+            for ws, reason in rejoin.overdue(core):
+                self._leave(ws.incarnation, reason, planned=False)
         if core.now < self._watch_at:
             return
         self._watch_at = core.now + liveness.WATCH_S
@@ -289,8 +319,10 @@ class SchedulerMachine:
 
 
 def _messages_of(peer: Peer) -> list[Message]:
-    """Empty the outbox of a peer."""
+    """Empty the outbox of a peer. Rows for a worker that is away are of no use: its inventory settles everything later."""
     messages: list[Message] = []
+    if type(peer) is WorkerState and peer.absence is not None:
+        peer.rows = {}
     if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
         messages.append(peer.messages.pop(0))
     if peer.rows:
@@ -335,6 +367,7 @@ _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     RECALLED: outcomes.on_recalled,
     SECEDED: outcomes.on_seceded,
     HEARTBEAT: _on_heartbeat,
+    INVENTORY: rejoin.on_inventory,
 }
 _FROM_CLIENT: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     SUBMIT: submission.on_submit,

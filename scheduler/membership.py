@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
-from . import deaths
+from . import deaths, rejoin
 from .core import Core
 from .events import Disconnect, Instruction
 from .liveness import HEARTBEAT_S
 from .placement import unbind
 from .state import ASSIGNED, ClientState, ObserverState, Peer, TaskState, WorkerState
 from .submission import leave_client
+
+#: What a worker that comes back is told if it was to be stopped in this mode.
+_REFUSALS: Final = {"close": "closing", "restart": "restart"}
+#: Workers that had been told to leave when they were lost, and are to be told again should they come back.
+DISMISSED_MAX: Final = 1000
 
 
 class Membership:
@@ -33,40 +38,48 @@ class Membership:
             tuple[ClientState, int, list[WorkerState]]
         ] = []  # (client, request, workers that must leave)
         self.awaiting: list[tuple[ClientState, int, int]] = []  # (client, request, number of workers)
-        self.stopping: dict[str, None] = {}  # incarnations told to stop: their leaving is planned
+        self.stopping: dict[
+            str, str
+        ] = {}  # by incarnation, in which mode they were told to stop: their leaving is planned
+        self.dismissed: dict[str, str] = {}  # likewise, of those that have lost their links before they said goodbye
 
     # ---- joining ----------------------------------------------------------------------------------------------------
 
     def join(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> list[Instruction]:
         """Let a peer in, or refuse it in words."""
         core = self.core
-        peer: Peer
         try:
-            refusal = self._refusal(role, info)
-            if refusal is None and role is Role.WORKER:
-                ws = WorkerState(incarnation, core.now, core.attended, dict(info))
-                peer = core.workers[incarnation] = ws
-                core.roomy[ws] = None
-            elif role is Role.CLIENT:
-                peer = core.clients[incarnation] = ClientState(incarnation, core.attended, str(info.get("name", "")))
-            elif role is Role.OBSERVER:
-                peer = core.observers[incarnation] = ObserverState(incarnation, core.attended)
-            else:
-                peer = Peer(incarnation, core.attended)
+            refusal = self._refusal(incarnation, role, info)
+            if refusal is None:
+                self._enter(incarnation, role, info)
         except (KeyError, TypeError, ValueError) as error:
             return [Disconnect(incarnation, f"HELLO lacks or garbles {error}")]
         if refusal is not None:
-            core.workers.pop(incarnation, None)
-            core.clients.pop(incarnation, None)
-            core.observers.pop(incarnation, None)
-            core.message(peer, (REFUSED, *refusal))
+            core.message(Peer(incarnation, core.attended), (REFUSED, *refusal))
             return [Disconnect(incarnation, refusal[1])]
-        welcome = {"epoch": core.epoch, "cluster": core.cluster, "heartbeat_s": HEARTBEAT_S, "address": core.address}
-        core.message(peer, (WELCOME, welcome))
         self.answer_awaiting()
         return []
 
-    def _refusal(self, role: Role, info: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _enter(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> None:
+        core = self.core
+        peer: Peer
+        if role is Role.WORKER:
+            ws = core.workers.get(incarnation)
+            if ws is None:
+                ws = core.workers[incarnation] = WorkerState(incarnation, core.now, core.attended, dict(info))
+            if "resume" in info:
+                rejoin.welcome_back(core, ws)
+            else:
+                core.roomy[ws] = None
+            peer = ws
+        elif role is Role.CLIENT:
+            peer = core.clients[incarnation] = ClientState(incarnation, core.attended, str(info.get("name", "")))
+        else:
+            peer = core.observers[incarnation] = ObserverState(incarnation, core.attended)
+        welcome = {"epoch": core.epoch, "cluster": core.cluster, "heartbeat_s": HEARTBEAT_S, "address": core.address}
+        core.message(peer, (WELCOME, welcome))
+
+    def _refusal(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> tuple[str, str] | None:
         theirs = info.get("versions") or {}
         for what in ("myscheduler", "python"):
             if theirs.get(what) != self.versions[what]:
@@ -75,9 +88,21 @@ class Membership:
                     "pickled functions do not survive that. Use the same versions everywhere."
                 )
                 return ("version", text)
-        if role is Role.WORKER and any(ws.name == info["name"] for ws in self.core.workers.values()):
-            return ("name", f"a worker named {info['name']!r} is connected already; choose another --name")
-        return None
+        return self._worker_refusal(incarnation, info) if role is Role.WORKER else None
+
+    def _worker_refusal(self, incarnation: str, info: Mapping[str, Any]) -> tuple[str, str] | None:
+        core = self.core
+        for ws in core.workers.values():
+            if ws.name == info["name"] and ws.incarnation != incarnation:
+                return ("name", f"a worker named {info['name']!r} is connected already; choose another --name")
+        if "resume" not in info:
+            return None
+        if info["resume"][0] != core.epoch:
+            return ("session", "the scheduler was started anew meanwhile and knows nothing of what this worker holds")
+        mode = self.dismissed.pop(incarnation, None)
+        return (
+            None if mode is None else (_REFUSALS[mode], "the worker had been told to leave when its connection broke")
+        )
 
     # ---- leaving ----------------------------------------------------------------------------------------------------
 
@@ -85,14 +110,24 @@ class Membership:
         """A connection is gone."""
         core = self.core
         if (ws := core.workers.pop(incarnation, None)) is not None:
-            planned = planned or incarnation in self.stopping
-            self.stopping.pop(incarnation, None)
+            stopping = incarnation in self.stopping
+            mode = self.stopping.pop(incarnation, "close" if ws.retiring else None)
+            if mode is not None and not planned:
+                self._dismiss(incarnation, mode)
+            planned = planned or stopping
+            if planned:
+                core.deaths.early.pop((ws.name, ws.info.get("pid", 0)), None)
             self._leave_worker(ws, reason, planned)
         elif (client := core.clients.pop(incarnation, None)) is not None:
             leave_client(core, client)
             self.awaiting = [entry for entry in self.awaiting if entry[0] is not client]
         else:
             core.observers.pop(incarnation, None)
+
+    def _dismiss(self, incarnation: str, mode: str) -> None:
+        self.dismissed[incarnation] = mode
+        if len(self.dismissed) > DISMISSED_MAX:
+            del self.dismissed[next(iter(self.dismissed))]
 
     def _leave_worker(self, ws: WorkerState, reason: str, planned: bool) -> None:
         core = self.core
@@ -162,6 +197,8 @@ class Membership:
             others = [other for other in core.workers.values() if other.accepting]
             if unique and others:
                 self._copy(ws, unique, others)
+            elif unique and any(not other.retiring for other in core.workers.values()):
+                continue  # those that do not answer may be back soon
             elif not ws.assigned and not ws.long_running:
                 self.stop(ws, "close", "retired")
 
@@ -192,8 +229,11 @@ class Membership:
 
     def stop(self, ws: WorkerState, mode: str, reason: str) -> None:
         """Tell a worker to end or to begin again; its leaving is no accident then."""
-        self.stopping[ws.incarnation] = None
-        self.core.message(ws, (STOP, mode, reason))
+        self.stopping[ws.incarnation] = mode
+        if ws.absence is not None and ws.absence.until is not None:
+            self.leave(ws.incarnation, reason, planned=False)  # it will be told when it comes back
+        else:
+            self.core.message(ws, (STOP, mode, reason))
 
     def restart(self, client: ClientState, request: int) -> None:
         """Forget all tasks and start all workers anew; answered when as many are back."""
@@ -205,6 +245,6 @@ class Membership:
                 del holder.wants[ts]
             ts.wanted_by = ()
             core.loose.append(ts)
-        for ws in core.workers.values():
+        for ws in list(core.workers.values()):
             self.stop(ws, "restart", "restart asked for by a client")
         self.await_workers(client, request, count)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..base.errors import ClusterError
+from ..base.keys import Key
 from ..protocol.messages import FREE, Message
 from .core import Core
 from .state import ASSIGNED, MEMORY, Failure, WorkerState
@@ -89,6 +90,9 @@ def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
         ts = core.tasks.get(key)
         if ts is None or ts.status is not MEMORY or ts.attempt != attempt:
             core.row(ws, FREE, (key, attempt))
+            if ts is not None:
+                for holder in ts.holders:  # if this copy stood in the way of the one that was asked for, ask again
+                    holder.copying.pop(ts, None)
         else:
             core.add_holder(ts, ws)
 
@@ -140,14 +144,19 @@ def on_recalled(core: Core, ws: WorkerState, message: Message) -> None:
 def on_seceded(core: Core, ws: WorkerState, message: Message) -> None:
     """Runs go on outside of the thread slots."""
     for key, attempt in message[1]:
-        ts = core.tasks.get(key)
-        abandoned = ws.abandoned.get(attempt)
-        if ts is not None and ts.attempt == attempt and ts.worker is ws and ts in ws.assigned:
-            del ws.assigned[ts]
-            ws.long_running[ts] = None
-            ws.subtract(ts.estimate)
-        elif abandoned is not None and abandoned.slot:
-            abandoned.slot = False
-            ws.abandoned_slots -= 1
-            ws.subtract(abandoned.estimate)
-        core.roomy[ws] = None
+        vacate(core, ws, key, attempt)
+
+
+def vacate(core: Core, ws: WorkerState, key: Key, attempt: int) -> None:
+    """A run goes on outside of the thread slots."""
+    ts = core.tasks.get(key)
+    abandoned = ws.abandoned.get(attempt)
+    if ts is not None and ts.attempt == attempt and ts.worker is ws and ts in ws.assigned:
+        del ws.assigned[ts]
+        ws.long_running[ts] = None
+        ws.subtract(ts.estimate)
+    elif abandoned is not None and abandoned.slot:
+        abandoned.slot = False
+        ws.abandoned_slots -= 1
+        ws.subtract(abandoned.estimate)
+    core.roomy[ws] = None

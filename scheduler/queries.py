@@ -9,7 +9,7 @@ from ..base.errors import ProtocolError, UsageError
 from ..base.keys import Key, validate_key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
-from . import deaths, vouching
+from . import vouching
 from .events import Shutdown
 from .explain import explain
 from .inspection import inspect_task, inspect_worker, list_tasks
@@ -252,7 +252,7 @@ def worker_died(
     """Whoever keeps the process of a worker tells how it ended: in a word, and in words."""
     if not all(isinstance(value, str) for value in (name, cause, story)) or not isinstance(pid, int):
         raise ValueError("a name, a number, a word and a text are needed")
-    deaths.tell(machine.core, name, pid, cause, story)
+    machine.on_story(name, pid, cause, story)
 
 
 def vouch(machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: int, busy: float) -> None:
@@ -283,7 +283,7 @@ def journal_part(machine: SchedulerMachine, peer: Asker, request: int) -> Any:
 
 def shutdown(machine: SchedulerMachine, peer: Asker, request: int) -> None:
     """Stop all workers and the scheduler."""
-    for ws in machine.core.workers.values():
+    for ws in list(machine.core.workers.values()):
         machine.membership.stop(ws, "close", "the cluster is shutting down")
     machine.instructions.append(Shutdown("a client asked for it"))
 

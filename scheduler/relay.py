@@ -24,6 +24,11 @@ class Fetch:
         self.missing: list[tuple[Key, str]] = []
 
 
+def _linked(holders: tuple[WorkerState, ...]) -> WorkerState | None:
+    """A holder that can be asked; None while all are away."""
+    return next((ws for ws in holders if ws.absence is None), None)
+
+
 class Relay:
     """All fetches under way."""
 
@@ -52,8 +57,8 @@ class Relay:
             elif ts.status is ERRED:
                 assert ts.failure is not None
                 self._settle(fetch, key, ts.failure.text)
-            elif ts.status is MEMORY:
-                by_worker.setdefault(ts.holders[0], []).append((key, ts.attempt))
+            elif ts.status is MEMORY and (ws := _linked(ts.holders)) is not None:
+                by_worker.setdefault(ws, []).append((key, ts.attempt))
             else:
                 self.waiting.setdefault(key, []).append(fetch)
                 if ts.status is RELEASED:
@@ -100,11 +105,13 @@ class Relay:
                     self._answer(fetch)
 
     def on_worker_left(self, ws: WorkerState) -> None:
-        """Ask others for what this worker was asked."""
+        """Ask others for what this worker was asked, or was waited for to be asked."""
         for number in [number for number, asked in self.asked.items() if asked[0] is ws]:
             _, fetch, rows = self.asked.pop(number)
             self._ask(fetch, [key for key, _ in rows if key in fetch.open])
             self._answer(fetch)
+        waited_for = [self.core.tasks[key] for key in self.waiting if key in self.core.tasks]
+        self.on_arrived([ts for ts in waited_for if ts.status in (RELEASED, MEMORY)])
 
     def on_client_left(self, client: ClientState) -> None:
         """Nobody waits for its fetches any more."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
+from ..protocol.messages import Row
 from .queues import Queue, Requirement
 from .retries import Terms
 
@@ -115,6 +116,7 @@ class TaskState:
         "rank",
         "requirement",
         "retries",
+        "since",
         "status",
         "terms",
         "ticket",
@@ -135,6 +137,7 @@ class TaskState:
         requirement: Requirement,
         retries: int,
         terms: Terms | None = None,
+        since: int = 0,
     ) -> None:
         self.key = key
         self.prefix = prefix
@@ -147,6 +150,7 @@ class TaskState:
         self.retries = retries  # how often it may still be run again after an exception
         self.terms = terms  # what there is to say of retries and runs, beside the number of retries
         self.kills = 0  # workers that died while it may have been running
+        self.since = since  # attempts up to this one were of another task of this key
         self.attempt = 0  # the current run (ASSIGNED) or the one that made the data (MEMORY)
         self.worker: WorkerState | None = None  # where it is ASSIGNED, or QUEUED if that is a worker's own queue
         self.estimate = 0.0  # seconds it counts for where it is queued or assigned
@@ -188,6 +192,19 @@ class TaskState:
             self.dependents = list(self.each_dependent())
 
 
+class Absence:
+    """A worker's link has broken, and it has not said yet what it holds since."""
+
+    __slots__ = ("copies", "func_ids", "reason", "runs", "until")
+
+    def __init__(self, until: float | None, reason: str) -> None:
+        self.until = until  # by the clock of Core.attended; None when it has a link again
+        self.reason = reason
+        self.copies: list[Row] = []  # of INVENTORY, as far as that has arrived, likewise the others
+        self.runs: list[Row] = []
+        self.func_ids: list[bytes] = []
+
+
 class Peer:
     """What all connected peers have: an outbox of rows by op, and loose messages."""
 
@@ -217,6 +234,7 @@ class WorkerState(Peer):
     __slots__ = (
         "abandoned",
         "abandoned_slots",
+        "absence",
         "address",
         "assigned",
         "busy",
@@ -260,6 +278,7 @@ class WorkerState(Peer):
         self.unresponsive = False
         self.vouched_until = 0.0  # by the clock of Core.attended: its keeper has said that its process lives
         self.busy = 0.0  # how much of a processor it used then
+        self.absence: Absence | None = None  # it is unresponsive meanwhile
         self.reserved = False  # for a suspect, which runs alone
         self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots

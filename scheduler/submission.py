@@ -112,7 +112,16 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
         arriving.top = position
     rank = chosen.rank_base + position
     ts = TaskState(
-        key, core.prefix_of(key), function, payload, deps, rank, chosen.requirement, chosen.retries, chosen.terms
+        key,
+        core.prefix_of(key),
+        function,
+        payload,
+        deps,
+        rank,
+        chosen.requirement,
+        chosen.retries,
+        chosen.terms,
+        core.last_attempt,
     )
     core.add_task(ts)
     if missing:
@@ -222,6 +231,8 @@ def _enter_placed(
     ts.type_name = type_name
     for ws in holders:
         core.add_holder(ts, ws)
+        if ws.absence is not None:  # it may have taken its inventory before
+            ws.absence.copies.append((key, attempt, nbytes, type_name))
     if holders:
         core.finish(ts, None)
     else:

@@ -143,8 +143,14 @@ class Audit:
         assert self._completed.get(attempt) == ts.key, (
             f"a result of {ts.key!r} is accepted that attempt {attempt} did not make"
         )
-        assert attempt not in self._accepted, f"attempt {attempt} of {ts.key!r} is accepted a second time"
+        again = attempt in self._accepted
+        assert not again or self._is_back(ts), f"attempt {attempt} of {ts.key!r} is accepted a second time"
         self._accepted[attempt] = ts.key
+
+    def _is_back(self, ts: TaskState) -> bool:
+        """Whether the data was lost with a worker which has come back, and still holds it."""
+        workers = [self._simulation.workers.get(ws.incarnation) for ws in ts.holders]
+        return any(w is not None and w.returns and w.store.get(ts.key, (0, 0))[0] == ts.attempt for w in workers)
 
     # ---- when nothing moves -----------------------------------------------------------------------------------------
 

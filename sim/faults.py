@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Longest freeze, stall or silence.
 LONGEST_S: Final = 60.0
+#: A kernel gives up a peer that acknowledges nothing for so long.
+UNANSWERED_S: Final = 10.0
 #: Longest jump of a clock.
 JUMP_S: Final = 600.0
 
@@ -180,6 +182,35 @@ def _reset(end: End) -> None:
     for each in (end, end.other):
         if each.process.alive:
             each.abort("connection reset")
+
+
+def reset(simulation: Simulation) -> bool:
+    """The connections of some workers with the scheduler break, perhaps again and again, though nobody has died."""
+    random = simulation.random
+    workers = list(simulation.workers.values())
+    moment = 0.0
+    for _ in range(random.choice((1, 1, 3, 10))):
+        for worker in random.sample(workers, random.randint(1, len(workers))):
+            simulation.world.after(moment, lambda worker=worker: _reset(worker.link))  # type: ignore[misc]
+        moment += random.uniform(0.0, random.choice((0.1, 1.0, 3.0)))
+    simulation.disturbed_for(moment)
+    return True
+
+
+def partition(simulation: Simulation) -> bool:
+    """A worker and the scheduler cannot reach each other for a while. After ten seconds their kernels say so."""
+    ends = [worker.link for worker in simulation.workers.values() if worker.link.epoch and not worker.link.closed]
+    if not ends:
+        return False
+    end = simulation.random.choice(ends)
+    seconds = _seconds(simulation)
+    simulation.mute(end.process)
+    simulation.isolate(simulation.workers[end.own], seconds)
+    for each in (end, end.other):
+        each.out.blocked_until = simulation.world.now + seconds
+    if seconds > UNANSWERED_S:
+        simulation.world.after(UNANSWERED_S, lambda: _reset(end))
+    return True
 
 
 def cut(simulation: Simulation) -> bool:
@@ -353,6 +384,8 @@ FAULTS: Final[dict[str, Callable[[Simulation], bool]]] = {
     "slow": slow,
     "silence": silence,
     "truncate": truncate,
+    "reset": reset,
+    "partition": partition,
     "cut": cut,
     "garbage": garbage,
     "duplicate": duplicate,

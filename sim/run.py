@@ -105,6 +105,7 @@ class Simulation:
         self.losses = 0
         self._muted: dict[Process, None] = {}
         self._cuts: dict[tuple[str, str], float] = {}
+        self._isolated: dict[str, float] = {}
         self._nonsense: list[End] = []
         self._born = 0
         self._names: dict[str, Process] = {}
@@ -144,14 +145,12 @@ class Simulation:
         """A worker dies without a word, and another starts a little later."""
         worker = self.random.choice(list(self.workers.values()))
         self._bury(worker, silently)
-        self.losses += 1
         return True
 
-    def worker_stops(self, worker: SimWorker, mode: str) -> None:
-        """A worker ends by itself, as it was told to or because it has lost the scheduler."""
+    def worker_stops(self, worker: SimWorker) -> None:
+        """A worker ends by itself, as it was told to or because it cannot find the scheduler."""
         if worker.alive:
             self._bury(worker, silently=False)
-            self.losses += mode == "lost"
 
     def _bury(self, worker: SimWorker, silently: bool) -> None:
         del self.workers[worker.incarnation]
@@ -189,15 +188,30 @@ class Simulation:
         until = self.world.now + seconds
         self._cuts[one.incarnation, other.incarnation] = self._cuts[other.incarnation, one.incarnation] = until
 
+    def isolate(self, worker: SimWorker, seconds: float) -> None:
+        """A worker cannot reach the scheduler for a while."""
+        self._isolated[worker.incarnation] = self.world.now + seconds
+
+    def is_isolated(self, worker: SimWorker) -> bool:
+        """Whether a worker cannot reach the scheduler now."""
+        return self._isolated.get(worker.incarnation, 0.0) > self.world.now
+
     def is_cut(self, one: SimWorker, other: SimWorker) -> bool:
         """Whether one worker cannot reach another now."""
         return self._cuts.get((one.incarnation, other.incarnation), 0.0) > self.world.now
 
     def dropped(self, incarnation: str, reason: str) -> None:
-        """The scheduler has given up a peer: there must be a reason."""
+        """The scheduler has given up a peer, or refused it: there must be a reason."""
+        if reason.startswith("the worker had been told to leave"):
+            return
         self.losses += 1
         if not reason.startswith("nothing heard") or self._names[incarnation] not in self._muted:
             raise SimulationError(f"the scheduler dropped {incarnation} without need: {reason}")
+
+    def left(self, incarnation: str) -> None:
+        """The scheduler has lost its connection with a peer."""
+        process = self._names[incarnation]
+        self.losses += isinstance(process, SimWorker) and not process.planned
 
     def may_be_cancelled(self, keys: Iterable[Key]) -> None:
         """Somebody cancels these, and with them what depends on them."""

@@ -63,6 +63,10 @@ class SimScheduler(Process):
         end.on_messages = lambda rest: self._post(Received(end.peer, rest))
         end.on_closed = lambda reason: self._left(end, reason)
         end.epoch = EPOCH
+        old = self.ends.get(end.peer)
+        if old is not None:
+            self._left(old, "its peer has come back over another link")
+            old.abort("its peer has come back over another link")
         self.ends[end.peer] = end
         info: dict[str, Any] = messages[0][1]
         self._post(PeerJoined(end.peer, end.role, info))
@@ -72,6 +76,7 @@ class SimScheduler(Process):
     def _left(self, end: End, reason: str) -> None:
         if self.ends.get(end.peer) is end:
             del self.ends[end.peer]
+            self.simulation.left(end.peer)
             self._post(PeerLeft(end.peer, reason))
 
     # ---- turns ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..base.backoff import Backoff
 from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 #: Runs that end within so many seconds are reported together, sometimes.
 _REPORT_S: Final = 0.0005
+#: How long a worker tries to find a scheduler again that it has lost, and how long one attempt may take.
+LEASE_S: Final = 300.0
+DIAL_TIMEOUT_S: Final = 3.0
+ANSWER_TIMEOUT_S: Final = 5.0
+#: How a worker ends that the scheduler does not take again, by the code that says why.
+_MODES: Final = {"session": "restart", "restart": "restart", "closing": "close"}
 
 
 class SimWorker(Process):
@@ -49,21 +56,31 @@ class SimWorker(Process):
         self.machine = WorkerMachine(incarnation, nthreads, self.address)
         self.transfers = Transfers(self)
         self.store: dict[Key, tuple[int, int]] = {}  # key -> (attempt, value)
-        self.retiring = False  # asked for by a client
+        self.planned = False  # whether it ends because it was told to
         self._queue: list[tuple[Row, list[int]]] = []
         self._running: dict[int, SimTask] = {}
         self._seceded: dict[int, SimTask] = {}
         self._results: list[Row] = []
         self._errors: list[Row] = []
         self._alarm: float | None = None
-        self.link = End(self, incarnation, INCARNATION, Role.SCHEDULER)
-        self.link.on_messages = self._on_messages
-        self.link.on_closed = lambda reason: self.feed(e.Disconnected(reason))
+        self.returns = 0  # how often it has found the scheduler again
+        self._backoff: Backoff | None = None  # while it has no scheduler
+        self._dialled: End | None = None  # the next link, until it is welcome there
+        self.link = self._dial()
+
+    def _dial(self) -> End:
+        end = End(self, self.incarnation, INCARNATION, Role.SCHEDULER)
+        end.on_messages = lambda messages: self._on_messages(end, messages)
+        end.on_closed = lambda reason: self._on_closed(end, reason)
+        return end
 
     def start(self) -> None:
-        """Dial the scheduler and say HELLO."""
+        """Reach the scheduler and say HELLO."""
         self.simulation.scheduler.accept(self.link, Role.WORKER)
-        info: dict[str, Any] = {
+        self.link.send([(m.HELLO, self._hello())])
+
+    def _hello(self) -> dict[str, Any]:
+        return {
             "versions": VERSIONS,
             "name": self.name,
             "address": self.address,
@@ -73,23 +90,65 @@ class SimWorker(Process):
             "memory_limit": 0,
             "resources": {"gpu": float(self.gpus)},
         }
-        self.link.send([(m.HELLO, info)])
 
     def die(self, silently: bool = False) -> None:
         """Stop at once; what is on the wires is lost. Silently: nobody's connection is closed, as when a host vanishes."""
         self.alive = False
-        for end in (self.link, *self.transfers.ends):
+        for end in (self.link, *([self._dialled] if self._dialled else ()), *self.transfers.ends):
             if silently:
                 end.vanish()
             else:
                 end.abort("dead")
 
-    # ---- the machine ------------------------------------------------------------------------------------------------
+    # ---- the scheduler ----------------------------------------------------------------------------------------------
 
-    def _on_messages(self, messages: tuple[Message, ...]) -> None:
+    def _on_messages(self, end: End, messages: tuple[Message, ...]) -> None:
+        if messages[0][0] == m.REFUSED:
+            _, code, text = messages[0]
+            if code not in _MODES:
+                raise AssertionError(f"{self.name} is refused: {text}")
+            self._stop(e.Stop(_MODES[code], text))
+            return
         if messages[0][0] == m.WELCOME:
-            self.link.epoch = EPOCH
-        self.feed(e.Received(messages))
+            end.epoch = EPOCH
+            self.link = end
+            self.returns += self._dialled is not None
+            self._dialled = self._backoff = None
+        if end is self.link:
+            self.feed(e.Received(messages))
+
+    def _on_closed(self, end: End, reason: str) -> None:
+        if end is self._dialled:
+            self._redial_later()
+        elif end is self.link and not end.epoch:
+            self._give_up()
+        elif end is self.link:
+            self.feed(e.Disconnected(reason))
+            self._backoff = Backoff(self.clock, LEASE_S)
+            self._redial()
+
+    def _redial(self) -> None:
+        if self.simulation.is_isolated(self):
+            self.after(DIAL_TIMEOUT_S, self._redial_later)
+            return
+        end = self._dialled = self._dial()
+        self.simulation.scheduler.accept(end, Role.WORKER)
+        end.send([(m.HELLO, {**self._hello(), "resume": (self.link.epoch, 0)})])
+        self.after(ANSWER_TIMEOUT_S, lambda: end.abort("no answer") if end is self._dialled else None)
+
+    def _redial_later(self) -> None:
+        assert self._backoff is not None
+        self._dialled = None
+        wait = self._backoff.next_wait(self.clock, self.world.random.random())
+        if wait is None:
+            self._give_up()
+        else:
+            self.after(wait, self._redial)
+
+    def _give_up(self) -> None:
+        self.simulation.worker_stops(self)
+
+    # ---- the machine ------------------------------------------------------------------------------------------------
 
     def feed(self, event: e.Event) -> None:
         """One event for the machine, and what it wants done."""
@@ -113,18 +172,18 @@ class SimWorker(Process):
                 outgoing.append((m.HEARTBEAT, {"executing": instruction.executing, "ready": instruction.ready}))
             elif isinstance(instruction, e.Stop):
                 self._stop(instruction)
+                return
         if self.simulation.options.check:
             self.machine.check()
         self.link.send(outgoing)
-        if self.link.closed:
-            return
         self._start_threads()
         self.set_alarm()
 
     def _stop(self, stop: e.Stop) -> None:
+        self.planned = True
         self.link.send([(m.GOODBYE, stop.reason)])
         self.link.close(stop.reason)
-        self.simulation.worker_stops(self, stop.mode)
+        self.simulation.worker_stops(self)
 
     def set_alarm(self) -> None:
         """Ring when the machine asks for it."""

@@ -92,7 +92,7 @@ class Stored(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The link to the scheduler is gone."""
+    """The link to the scheduler is gone. If there is another one later, a WELCOME comes over it."""
 
     reason: str
 
@@ -187,7 +187,7 @@ class Beat(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """End this life of the worker: ``mode`` is "close", "restart" or "lost"."""
+    """End this life of the worker: ``mode`` is "close" or "restart"."""
 
     mode: str
     reason: str

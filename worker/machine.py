@@ -44,6 +44,7 @@ from .events import (
     Undefine,
 )
 from .fetching import Fetches, Want
+from .inventory import KEPT, inventory
 from .state import Task, TaskIndex, TaskState
 
 _WAITING: Final = TaskState.WAITING
@@ -81,7 +82,7 @@ class WorkerMachine:
     >>> machine.handle(0.1, ExecutionEnded([("x", 1, 28, "int", None, 0, 0.0, 0.1)], []))
     [Send(message=(50, (('x', 1, 28, 'int', None, 0, 0.0, 0.1),)))]
     >>> machine.data
-    {'x': (1, 28)}
+    {'x': (1, 28, 'int')}
     """
 
     def __init__(self, incarnation: str, nthreads: int, address: str = "") -> None:
@@ -91,8 +92,12 @@ class WorkerMachine:
         self.tasks: dict[Key, Task] = {}
         #: what the executor holds, by attempt; also those that were freed or superseded meanwhile
         self.runs: dict[int, Task] = {}
-        #: copies held here: (attempt, bytes). Attempts grow, so a higher one is newer and replaces a lower one
-        self.data: dict[Key, tuple[int, int]] = {}
+        #: copies held here: (attempt, bytes, name of the type if known). A higher attempt is newer and replaces a lower one
+        self.data: dict[Key, tuple[int, int, str]] = {}
+        #: those that the scheduler has defined here
+        self.functions: dict[bytes, None] = {}
+        #: whether there is a scheduler to report to
+        self.linked = True
         #: rows of TERMS, by attempt, of runs that are not at the executor yet
         self.terms: dict[int, Row] = {}
         self.heartbeat_s = 0.0
@@ -147,8 +152,10 @@ class WorkerMachine:
         self._feed()
         self._out += self.fetches.plan()
         for op, rows in self._reports.items():
-            if rows:
+            if rows and self.linked:
                 self._out += map(Send, in_slices(rows, partial(_report, op)))
+                rows.clear()
+            elif rows and op not in KEPT:
                 rows.clear()
         out, self._out = self._out, []
         return out
@@ -185,6 +192,9 @@ class WorkerMachine:
     def _welcome(self, now: float, message: Message) -> None:
         self.heartbeat_s = float(message[1]["heartbeat_s"])
         self._deadline = now
+        if not self.linked:
+            self.linked = True
+            self._out += map(Send, inventory(self, self._reports))
 
     def _learn_terms(self, now: float, message: Message) -> None:
         for row in message[1]:
@@ -193,6 +203,7 @@ class WorkerMachine:
     def _compute(self, now: float, message: Message) -> None:
         if message[1]:
             self._out.append(Define(message[1]))
+            self.functions.update(dict.fromkeys([func_id for func_id, _ in message[1]]))
         tasks = self.tasks
         for row in message[2]:
             task = Task(row)
@@ -232,6 +243,8 @@ class WorkerMachine:
 
     def _undefine(self, now: float, message: Message) -> None:
         self._out.append(Undefine(message[1]))
+        for func_id in message[1]:
+            self.functions.pop(func_id, None)
 
     def _recall(self, now: float, message: Message) -> None:
         started: list[Copy] = []
@@ -293,7 +306,7 @@ class WorkerMachine:
             if not self._end(task) or (key in data and data[key][0] > attempt):
                 unwanted.append((key, attempt))
                 continue
-            data[key] = (attempt, row[2])
+            data[key] = (attempt, row[2], row[3])
             accepted.append(row)
             if wants and key in wants and wants[key].attempt <= attempt:
                 self._arrived(wants[key])
@@ -406,7 +419,7 @@ class WorkerMachine:
         want = self.fetches.wants.get(key)
         if want is None or want.attempt > attempt:
             return False
-        self.data[key] = (attempt, nbytes)
+        self.data[key] = (attempt, nbytes, "")
         self._reports[m.REPLICAS].append((key, attempt))
         self._arrived(want)
         return True
@@ -443,7 +456,7 @@ class WorkerMachine:
             if held is not None and held[0] > attempt:
                 stale.append((key, attempt))
                 continue
-            self.data[key] = (attempt, nbytes)
+            self.data[key] = (attempt, nbytes, "")
             want = self.fetches.wants.get(key)
             if want is not None and want.attempt <= attempt:
                 self._arrived(want)
@@ -453,8 +466,9 @@ class WorkerMachine:
     # ---- the link and the clock -------------------------------------------------------------------------------------
 
     def _disconnected(self, now: float, event: Disconnected) -> None:
+        """What is here stays, and what runs goes on: there will be another link, or the shell ends this life."""
+        self.linked = False
         self._deadline = None
-        self._out.append(Stop("lost", event.reason))
 
     def _tick(self, now: float, event: Tick) -> None:
         if self._deadline is not None and now >= self._deadline:

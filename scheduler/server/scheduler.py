@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError
@@ -223,12 +223,17 @@ class SchedulerServer:
 
     # ---- links ------------------------------------------------------------------------------------------------------
 
-    def join(self, link: Link, info: dict[str, object]) -> None:
+    def join(self, link: Link, info: dict[str, Any]) -> None:
         """A peer has said HELLO."""
-        if link.peer in self._links:
-            link.send((REFUSED, "name", f"a {link.role} with the incarnation {link.peer} is connected already"))
-            link.close("duplicate incarnation")
-            return
+        old = self._links.get(link.peer)
+        if old is not None:
+            if not info.get("resume", (0, 0))[0] or old.role is not link.role:
+                link.send((REFUSED, "name", f"a {link.role} with the incarnation {link.peer} is connected already"))
+                link.close("duplicate incarnation")
+                return
+            # It knows that the old link is dead, and we do not yet.
+            self.leave(old, "its peer has come back over another link")
+            old.abort("its peer has come back over another link")
         link.epoch = self.machine.core.epoch
         self._links[link.peer] = link
         self.post(PeerJoined(link.peer, link.role, info))

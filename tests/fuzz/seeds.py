@@ -45,6 +45,7 @@ def examples() -> dict[str, m.Message]:
     options = ((1.5, 2, ("w",), True, (("gpu", 1),), *nothing), (0, 0, None, False, None, *nothing))
     found["SUBMIT"] = (*found["SUBMIT"][:3], options, found["SUBMIT"][4], (1, 0), False)
     found["PLACED"] = (m.PLACED, 1, (("x", 1, 8, "int", ("c" * 16,)),))
+    found["INVENTORY"] = (m.INVENTORY, (("x", 1, 8, "int"),), (("y", 2, 1, False),), (b"f" * 16,), True)
     found["UNDEFINE"] = (m.UNDEFINE, (b"f" * 16,))
     found["UNFETCHED"] = (m.UNFETCHED, (("x", 1, ((("k", 1), 2, "tcp://h:1"),)),))
     return found

@@ -7,7 +7,7 @@ import pytest
 from myscheduler.protocol import messages as m
 from myscheduler.sim.graphs import SimTask
 from myscheduler.sim.run import Options, Simulation
-from myscheduler.sim.workers import SimWorker
+from myscheduler.sim.workers import LEASE_S, SimWorker
 from myscheduler.worker import events as e
 
 
@@ -59,12 +59,47 @@ def test_the_dead_do_nothing() -> None:
     assert worker.machine.tasks == {}
 
 
-def test_a_worker_that_loses_its_scheduler_ends_and_is_replaced() -> None:
+def _welcome() -> tuple[Simulation, SimWorker]:
     simulation, worker = _worker()
     while not worker.link.epoch:
         assert simulation.world.step()
+    return simulation, worker
+
+
+def test_a_worker_that_loses_its_scheduler_comes_back_with_its_data_and_runs() -> None:
+    simulation, worker = _welcome()
+    worker.feed(e.Received(((m.COMPUTE, (), (_row("x", 7, SimTask(42, (), 1.5)),)),)))
     worker.link.abort("cut")
-    while worker.incarnation in simulation.workers or not simulation.workers:
+    while not worker.returns:
         assert simulation.world.step()
-    assert not worker.alive
+    assert worker.alive
+    assert list(worker.machine.runs) == [7]
+    believed = simulation.scheduler.machine.core.workers[worker.incarnation]
+    while believed.absence is not None:
+        assert simulation.world.step()
+    assert list(believed.abandoned) == [7]  # nobody had asked for it
+
+
+def test_a_worker_that_cannot_reach_its_scheduler_tries_until_its_lease_ends() -> None:
+    simulation, worker = _welcome()
+    simulation.isolate(worker, 1000.0)
+    worker.link.abort("cut")
+    lost = simulation.world.now
+    while worker.alive:
+        assert simulation.world.step()
+    assert LEASE_S <= simulation.world.now - lost < LEASE_S + 10.0
+    while not simulation.workers:
+        assert simulation.world.step()
     assert [other.name for other in simulation.workers.values()] == ["w2"]
+
+
+def test_a_worker_that_was_lost_meanwhile_comes_back_all_the_same() -> None:
+    simulation, worker = _welcome()
+    simulation.isolate(worker, 20.0)
+    worker.link.abort("cut")
+    core = simulation.scheduler.machine.core
+    while worker.incarnation in core.workers:
+        assert simulation.world.step()
+    while worker.incarnation not in core.workers:
+        assert simulation.world.step()
+    assert 20.0 < simulation.world.now < 30.0

@@ -8,6 +8,7 @@ from myscheduler.protocol import messages as m
 from myscheduler.scheduler.check import check
 from myscheduler.scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send
 from myscheduler.scheduler.machine import SchedulerMachine
+from myscheduler.scheduler.rejoin import AWAY_S
 
 VERSIONS = {"python": "3.11", "myscheduler": "0.1.0"}
 FUNCTION = b"f" * 16
@@ -68,7 +69,25 @@ class Cluster:
         self.sent[incarnation] = [x for x in self.sent.get(incarnation, []) if x[0] != m.WELCOME]
 
     def lose(self, name: str, planned: bool = False) -> None:
+        """The connection of a peer breaks, and it does not come back in time; nobody else is silent meanwhile."""
         self.step(PeerLeft(name, "connection reset", planned))
+        if name in self.core.workers:
+            self.core.attended += AWAY_S
+            for ws in self.core.workers.values():
+                ws.last_seen += AWAY_S
+            self.step()
+
+    def cut(self, name: str) -> None:
+        """The connection of a peer breaks."""
+        self.step(PeerLeft(name, "connection reset"))
+        self.take(name)
+
+    def come_back(
+        self, worker: str, copies: Any = (), runs: Any = (), functions: Any = (FUNCTION,), **info: Any
+    ) -> None:
+        """A worker connects again and presents its inventory."""
+        self.worker(worker, resume=(1, 0), **info)
+        self.say(worker, (m.INVENTORY, tuple(copies), tuple(runs), tuple(functions), False))
 
     def take(self, peer: str) -> list[Any]:
         """What was sent to a peer since the last call."""

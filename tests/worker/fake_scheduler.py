@@ -48,6 +48,11 @@ class FakeScheduler:
         self.address = self._listener.address
         return self
 
+    def refuse_connections(self) -> None:
+        """Listen no more; the links that are there stay."""
+        assert self._listener is not None
+        self._listener.close()
+
     async def __aexit__(self, *_: object) -> None:
         assert self._listener is not None
         self._listener.close()

@@ -35,7 +35,7 @@ def test_each_kind_of_damage_is_named() -> None:
     with pytest.raises(InternalError, match="is at the executor"):
         check(machine)
     machine = _busy()
-    machine.data["x"] = (9, 8)
+    machine.data["x"] = (9, 8, "int")
     with pytest.raises(InternalError, match="is held"):
         check(machine)
     machine = _busy()

@@ -114,11 +114,13 @@ async def test_a_restart_is_a_new_life_in_the_same_process(scheduler: FakeSchedu
 
 
 async def test_a_lost_scheduler_ends_it_with_code_6(scheduler: FakeScheduler, processes: ExitStack) -> None:
-    process = start(processes, COMMAND, json.dumps(configuration(scheduler)))
-    scheduler.links[await registered(scheduler)].close("gone")
+    process = start(processes, COMMAND, json.dumps(configuration(scheduler, lease="0.1 s")))
+    worker = await registered(scheduler)
+    scheduler.refuse_connections()
+    scheduler.links[worker].close("gone")
     code, text = await ended(process)
     assert code == 6
-    assert "lost-scheduler" in text or "closed" in text
+    assert "was lost and not found again within 0.1 s" in text
 
 
 async def test_an_absent_scheduler_ends_it_with_code_3(processes: ExitStack, unused_tcp_port: int) -> None:

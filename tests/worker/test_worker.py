@@ -64,8 +64,8 @@ async def test_hello_says_who_the_worker_is(stage: Stage) -> None:
     assert (hello["nthreads"], hello["memory_limit"], hello["resources"]) == (2, 2**30, {"GPU": 2.0})
     assert hello["pid"] == os.getpid()
     assert set(hello["versions"]) == {"python", "myscheduler"}
-    assert worker._link is not None
-    assert worker._link.epoch == EPOCH
+    assert worker._scheduler.link is not None
+    assert worker._scheduler.link.epoch == EPOCH
 
 
 async def test_without_a_name_the_address_is_the_name(stage: Stage) -> None:
@@ -306,12 +306,6 @@ async def test_closing_says_goodbye(stage: Stage) -> None:
         lambda: [message for _, message in stage.scheduler.received if message[0] == m.GOODBYE]
     )
     assert messages == [(m.GOODBYE, "tired")]
-
-
-async def test_a_lost_scheduler_ends_it(stage: Stage) -> None:
-    worker = await stage.worker()
-    stage.scheduler.links[worker.incarnation].close("gone")
-    assert await asyncio.wait_for(worker.finished(), TIMEOUT_S) is ExitReason.LOST_SCHEDULER
 
 
 async def test_callbacks_run_at_close_and_their_failures_are_logged(

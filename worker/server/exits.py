@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from ...base.errors import ClosedError, ClusterError, UsageError, VersionMismatchError
 
@@ -14,7 +15,7 @@ class ExitReason(StrEnum):
     CLOSED = "closed"
     #: the scheduler wants a new one in its place
     RESTART = "restart"
-    #: the link to the scheduler broke
+    #: the scheduler was lost, and not found again during the lease
     LOST_SCHEDULER = "lost-scheduler"
     #: the scheduler could not be reached in time
     DEATH_TIMEOUT = "death-timeout"
@@ -22,6 +23,28 @@ class ExitReason(StrEnum):
     REFUSED = "refused"
     #: a bug of ours
     FAILED = "failed"
+
+
+#: What to do when a scheduler that had let us in does not take us again. Other codes: end, and do not come back.
+_EXITS: Final = {
+    "session": ExitReason.RESTART,
+    "restart": ExitReason.RESTART,
+    "closing": ExitReason.CLOSED,
+}
+
+
+class RefusedError(Exception):
+    """The scheduler has answered with REFUSED."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+    @property
+    def exit_reason(self) -> ExitReason:
+        """How a worker ends that had been let in before."""
+        return _EXITS.get(self.code, ExitReason.REFUSED)
 
 
 def refusal(code: str, text: str) -> Exception:

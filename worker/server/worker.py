@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from ...base import config
 from ...base.credentials import Credentials
@@ -21,8 +21,8 @@ from ...base.ids import IdSource
 from ...base.system import cpu_count, memory_share
 from ...base.units import parse_seconds
 from ...base.version import VERSION
-from ...protocol.messages import DATA, GOODBYE, HEARTBEAT, HELLO, REFUSED, WELCOME, Role
-from ...transport import Link, Listener, connect, listen
+from ...protocol.messages import DATA, HEARTBEAT, Message, Role
+from ...transport import Link, Listener, listen
 from ...transport.shared import mapped_bytes
 from ..events import (
     Beat,
@@ -47,15 +47,13 @@ from ..events import (
 )
 from ..machine import WorkerMachine
 from .executor import Executor, Reports
-from .exits import ExitReason, refusal
+from .exits import ExitReason
 from .metrics import Metrics
 from .packing import Packer
+from .registration import Registration
 from .sharing import Sharing
 from .store import Store
 from .transfers import Fetcher, Server
-
-if TYPE_CHECKING:
-    from ...protocol.codec import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -100,12 +98,14 @@ class Worker:
     shared_memory : bool, optional
         Whether large values go to processes of the same user on this host, and come from there, without the network;
         default: as configured.
+    lease : float or str, optional
+        Seconds for which the worker goes on when it has lost the scheduler; default: as configured (``worker-lease``).
 
     Notes
     -----
     Belongs to the event loop on which it is started; several may live on one loop. When the link to the scheduler
-    breaks, the worker ends with ``ExitReason.LOST_SCHEDULER``: what it holds is of no use to a scheduler that has
-    rescheduled it.
+    breaks, the worker keeps its data, goes on with its tasks, and connects again; then it tells the scheduler what it
+    holds and runs. If it cannot for the whole of its lease, it ends with ``ExitReason.LOST_SCHEDULER``.
 
     Examples
     --------
@@ -128,6 +128,7 @@ class Worker:
         local_directory: str | None = None,
         death_timeout: float | str | None = None,
         shared_memory: bool | None = None,
+        lease: float | str | None = None,
     ) -> None:
         if nthreads is not None and nthreads < 1:
             raise UsageError(f"a worker needs at least one thread, not {nthreads}")
@@ -156,9 +157,10 @@ class Worker:
         self._exit: asyncio.Future[ExitReason] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        self._link: Link | None = None
         self._listener: Listener | None = None
-        self._welcome: asyncio.Future[None] | None = None
+        lease_s = parse_seconds(config.get("worker-lease") if lease is None else lease)
+        assert lease_s is not None
+        self._scheduler = Registration(scheduler_address, credentials, self.incarnation, lease_s, self, self._hello)
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._perform: dict[type, Callable[[Any], None]] = {
             Bind: self._bind,
@@ -199,7 +201,6 @@ class Worker:
             raise UsageError(f"{self!r} has been started already; make another one")
         self._loop = asyncio.get_running_loop()
         self._exit = self._loop.create_future()
-        self._welcome = self._loop.create_future()
         self._store = Store()
         self._packer = Packer(Sharing(self._shared_limit()) if self._shares else None)
         self._metrics = Metrics()
@@ -216,16 +217,9 @@ class Worker:
         return self
 
     async def _register(self) -> None:
-        self._link = await connect(
-            self.scheduler_address,
-            credentials=self.credentials,
-            role=Role.WORKER,
-            incarnation=self.incarnation,
-            handler=self,
-            timeout=self._connect_timeout,
-        )
+        link = await self._scheduler.dial(self._connect_timeout)
         self._listener = await listen(
-            self._listen_address(self._link),
+            self._listen_address(link),
             credentials=self.credentials,
             incarnation=self.incarnation,
             own_role=Role.WORKER,
@@ -235,14 +229,7 @@ class Worker:
         self.name = self.name or self.address
         self._machine = WorkerMachine(self.incarnation, self.nthreads, self.address)
         self._executor = Executor(self.nthreads, self._on_reports, self, f"worker-{self.name}")
-        self._link.send((HELLO, self._hello()))
-        assert self._welcome is not None
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                await self._welcome
-        except TimeoutError:
-            text = f"the scheduler at {self.scheduler_address} let us in but did not answer within {self._connect_timeout:g} s"
-            raise ConnectionFailedError(text) from None
+        await self._scheduler.register(self._connect_timeout)
 
     def _listen_address(self, link: Link) -> str:
         scheme, _, place = link.local.partition("://")
@@ -349,45 +336,37 @@ class Worker:
             task.cancel()
         self._fetcher.close(text)
         self._server.close(text)
-        if self._link is not None:
-            self._link.send((GOODBYE, text))
-            self._link.close(text)
+        self._scheduler.close(text)
         if self.address:
             self._executor.close()
             await self._executor.join(JOIN_TIMEOUT_S)
         self._packer.close()
         self._store.clear()
-        if self._link is not None:
-            await self._link.wait_closed()
+        await self._scheduler.wait_closed()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
         self._exit.set_result(exit_reason)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
-    def on_messages(self, link: Link, frame: Frame) -> None:
-        """Messages of the scheduler."""
-        assert self._welcome is not None
-        if not self._welcome.done():
-            for message in frame.messages:
-                if message[0] == REFUSED:
-                    self._welcome.set_exception(refusal(message[1], message[2]))
-                    return
-                if message[0] == WELCOME:
-                    link.epoch = message[1]["epoch"]
-                    self._welcome.set_result(None)
-                    if self._at_registration is not None:
-                        self._at_registration()
-        self._handle(Received(frame.messages))
+    def on_welcome(self) -> None:
+        """The scheduler has let us in for the first time."""
+        if self._at_registration is not None:
+            self._at_registration()
 
-    def on_closed(self, link: Link, reason: str) -> None:
-        """The scheduler is gone."""
-        assert self._welcome is not None
-        if not self._welcome.done():
-            text = f"the scheduler at {self.scheduler_address} closed the connection: {reason}"
-            self._welcome.set_exception(ConnectionFailedError(text))
-        elif self._closing is None:
+    def on_scheduler(self, messages: tuple[Message, ...]) -> None:
+        """Messages of the scheduler."""
+        self._handle(Received(messages))
+
+    def on_disconnected(self, reason: str) -> None:
+        """The scheduler is gone, or cannot be reached."""
+        if self._closing is None:
+            logger.warning("worker %s goes on without its scheduler for now: %s", self.name, reason)
             self._handle(Disconnected(reason))
+
+    def on_end(self, exit_reason: ExitReason, text: str) -> None:
+        """The scheduler does not take us again, or was not found again."""
+        self._begin_end(exit_reason, text)
 
     def _on_reports(self, reports: Reports) -> None:
         if self._closing is not None:
@@ -402,8 +381,8 @@ class Worker:
             put(row[0], row[1], value, row[2])
         if reports.results or reports.errors or reports.final:
             self._handle(ExecutionEnded(reports.results, reports.errors, reports.final))
-            if self._link is not None:
-                self._link.flush()
+            assert self._scheduler.link is not None
+            self._scheduler.link.flush()
 
     def _on_timer(self) -> None:
         self._timer_at = None
@@ -441,8 +420,8 @@ class Worker:
             submit(row, {key: store[key] for key in deps} if deps else _NO_INPUTS)
 
     def _send(self, send: Send) -> None:
-        assert self._link is not None
-        self._link.send(send.message)
+        assert self._scheduler.link is not None
+        self._scheduler.link.send(send.message)
 
     def _drop(self, drop: Drop) -> None:
         self._store.drop(drop.copies)
@@ -470,31 +449,29 @@ class Worker:
 
     async def _serve_scheduler(self, serve: Serve) -> None:
         packed = await self._packer.pack(self._store, serve.rows)
-        assert self._link is not None
-        await self._link.drain()
-        self._link.send((DATA, serve.request, packed.rows, packed.missing))
+        link = self._scheduler.link
+        assert link is not None
+        await link.drain()
+        link.send((DATA, serve.request, packed.rows, packed.missing))
 
     def _beat(self, beat: Beat) -> None:
         self._executor.synchronise_clock()
         self._fetcher.sweep()
         self._packer.sweep(self._store)
-        fetched, served = self._fetcher.traffic(), self._server.traffic()
-        assert self._link is not None
+        fetched, served, ours = self._fetcher.traffic(), self._server.traffic(), self._scheduler.traffic()
         metrics = {
             **self._metrics.sample(),
             "managed": self._store.nbytes,
             "executing": beat.executing,
             "ready": beat.ready,
-            "bytes_in": fetched[0] + served[0] + self._link.bytes_in,
-            "bytes_out": fetched[1] + served[1] + self._link.bytes_out,
+            "bytes_in": fetched[0] + served[0] + ours[0],
+            "bytes_out": fetched[1] + served[1] + ours[1],
             "spilled": 0,
             "shared": self._packer.shared_bytes,
             "mapped": mapped_bytes(),
         }
-        self._link.send((HEARTBEAT, metrics))
+        assert self._scheduler.link is not None
+        self._scheduler.link.send((HEARTBEAT, metrics))
 
     def _stop(self, stop: Stop) -> None:
-        exit_reason = {"restart": ExitReason.RESTART, "lost": ExitReason.LOST_SCHEDULER}.get(
-            stop.mode, ExitReason.CLOSED
-        )
-        self._begin_end(exit_reason, stop.reason)
+        self._begin_end(ExitReason.RESTART if stop.mode == "restart" else ExitReason.CLOSED, stop.reason)
