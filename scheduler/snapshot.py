@@ -22,6 +22,7 @@ from .relay import Fetch, Relay
 from .retries import RetryQueue, Terms
 from .state import (
     Abandoned,
+    Absence,
     Arriving,
     ClientState,
     Failure,
@@ -36,6 +37,7 @@ from .state import (
 #: All that a machine is made of, apart from plain values, tuples, lists and dicts.
 CLASSES: Final[tuple[type, ...]] = (
     Abandoned,
+    Absence,
     Arriving,
     ClientState,
     Core,

@@ -54,7 +54,7 @@ def _pass_the_gate() -> str:
 
 
 async def test_it_comes_back_with_what_it_holds_and_reports_what_it_has_done_meanwhile(
-    scheduler: FakeScheduler, stack: AsyncExitStack
+    scheduler: FakeScheduler, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = await registered(scheduler, stack)
     done = scheduler.compute(worker, "done", os.getpid)
@@ -63,8 +63,14 @@ async def test_it_comes_back_with_what_it_holds_and_reports_what_it_has_done_mea
     _GATE.clear()
     running = scheduler.compute(worker, "running", _pass_the_gate)
     assert await asyncio.to_thread(_ENTERED.wait, TIMEOUT_S)
+    noticed = worker.on_disconnected
+
+    def on_disconnected(reason: str) -> None:
+        noticed(reason)
+        _GATE.set()
+
+    monkeypatch.setattr(worker, "on_disconnected", on_disconnected)
     scheduler.links[worker.incarnation].abort("cut")
-    _GATE.set()
     [inventory] = await scheduler.until(lambda: inventories(scheduler))
     assert scheduler.hellos[worker.incarnation]["resume"] == (EPOCH, 0)
     assert [row[:2] for row in inventory[1]] == [("done", done)]
@@ -132,6 +138,21 @@ async def test_a_scheduler_that_does_not_answer_is_dialled_again(
     await scheduler.until(lambda: inventories(scheduler))
     scheduler.compute(worker, "x", abs, -1)
     assert await scheduler.result("x") == 1
+
+
+async def test_a_scheduler_whose_machine_does_not_answer_is_dialled_again(
+    scheduler: FakeScheduler, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler.heartbeat_s = 0.01
+    worker = await registered(scheduler, stack)
+    link = worker._scheduler.link
+    assert link is not None
+    monkeypatch.setattr(link, "machine_silence", lambda: 9.9, raising=False)
+    await scheduler.until(lambda: any(message[0] == m.HEARTBEAT for _, message in scheduler.received))
+    assert inventories(scheduler) == []
+    monkeypatch.setattr(link, "machine_silence", lambda: 10.0)
+    await scheduler.until(lambda: inventories(scheduler))
+    assert worker._scheduler.link is not link
 
 
 async def test_a_scheduler_that_says_goodbye_is_not_looked_for(scheduler: FakeScheduler, stack: AsyncExitStack) -> None:

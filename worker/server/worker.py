@@ -458,6 +458,7 @@ class Worker:
         self._executor.synchronise_clock()
         self._fetcher.sweep()
         self._packer.sweep(self._store)
+        self._scheduler.look()
         fetched, served, ours = self._fetcher.traffic(), self._server.traffic(), self._scheduler.traffic()
         metrics = {
             **self._metrics.sample(),
