@@ -92,6 +92,10 @@ def _is_duration(value: Any) -> bool:
     return seconds is not None and seconds < inf
 
 
+def _is_part(value: Any) -> bool:
+    return value is False or (isinstance(value, float) and 0.0 < value < 1.0)
+
+
 OPTIONS: Final[dict[str, Option]] = {
     "scheduler": Option(
         "Who runs graphs when the call names nobody.",
@@ -138,6 +142,12 @@ OPTIONS: Final[dict[str, Option]] = {
         "seconds, or text such as 5 min",
         _is_duration,
         default=300.0,
+    ),
+    "memory-pause": Option(
+        "The part of its memory limit above which a worker process starts nothing new.",
+        "a number above 0 and below 1, or false to turn it off",
+        _is_part,
+        default=0.8,
     ),
     "local-cluster.n-workers": Option(
         "Workers of a LocalCluster that is not told how many.",

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..base import config as configuration
 from ..base.credentials import Credentials, SchedulerFile, find_cluster
 from ..base.errors import MySchedulerError, UsageError
 from ..base.system import cpu_count
@@ -148,6 +149,7 @@ def main(
                 "resources": wanted,
                 "local_directory": None if local_directory is None else os.path.abspath(local_directory),
                 "death_timeout": timeout,
+                "memory_pause": float(configuration.get("memory-pause")),
             },
             "preload": list(preload),
             # Where the user stands may hold modules for tasks; last, so that it hides nothing.

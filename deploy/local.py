@@ -159,6 +159,7 @@ class LocalCluster:
             local_directory=None if local_directory is None else os.fspath(local_directory),
             shared_memory=config.get("shared-memory") if shared_memory is None else shared_memory,
             journal=parse_bytes(config.get("journal")),
+            memory_pause=float(config.get("memory-pause")) if processes else 0.0,
             credentials=credentials if is_loopback(host) else credentials.certified(CERTIFICATES_S),
         )
         self.asynchronous = asynchronous

@@ -39,6 +39,8 @@ class Spec:
         Whether large values move within this machine without the network.
     journal : int
         Bytes for the scheduler's journal.
+    memory_pause : float
+        The part of its memory limit above which a worker starts nothing new; 0 for never.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Spec:
     credentials: Credentials
     shared_memory: bool = True
     journal: int = 0
+    memory_pause: float = 0.0
 
     @property
     def tls(self) -> bool:
@@ -67,4 +70,5 @@ class Spec:
             "resources": dict(self.resources),
             "local_directory": self.local_directory,
             "shared_memory": self.shared_memory,
+            "memory_pause": self.memory_pause,
         }

@@ -112,7 +112,8 @@ UNFETCHED: Final = 53
 RECALLED: Final = 54
 #: (op, rows (key, attempt)) still running but no longer in a thread slot
 SECEDED: Final = 55
-#: (op, metrics: map)
+#: (op, metrics: map) how I am; ``paused`` is true while I am short of memory: I give back what I have not started then, and
+#: start nothing but what has FLAG_ANYWAY
 HEARTBEAT: Final = 56
 #: (op, rows (key, attempt)) what these runs raised, in the ERRORS or OVERDUE that follows, is not worth another try
 FINAL: Final = 57
@@ -165,6 +166,8 @@ STAGE_SENT, STAGE_RUNNING, STAGE_SECEDED = 0, 1, 2
 
 #: COMPUTE flag: a client waits for this result; send its payload along if it is small.
 FLAG_WANTED: Final = 1
+#: COMPUTE flag: run it even if you are paused, short of memory; there is nobody else.
+FLAG_ANYWAY: Final = 2
 
 
 # ---- validation -----------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
         assert len(ws.assigned) == 1, ws.name
     assert ws.unresponsive == (ws in core.unresponsive), ws.name
     assert ws.unresponsive or ws.absence is None, ws.name
+    assert ws.paused == (ws in core.paused), ws.name
     for ts in [*ws.assigned, *ws.long_running]:
         assert ts.status is ASSIGNED
         assert ts.worker is ws

@@ -64,6 +64,8 @@ class Core(Tables):
         self.deaths = Deaths()
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
+        self.paused: dict[WorkerState, None] = {}  # workers that are short of memory
+        self.all_paused = False  # whether all are, which has been said
         self.retries = RetryQueue()  # tasks that wait for their next try
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key

@@ -70,4 +70,11 @@ class Shutdown:
     reason: str
 
 
-Instruction: TypeAlias = Send | Disconnect | Shutdown
+@dataclass(slots=True)
+class Warn:
+    """Something that whoever runs the cluster should know."""
+
+    text: str
+
+
+Instruction: TypeAlias = Send | Disconnect | Shutdown | Warn

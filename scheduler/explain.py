@@ -93,6 +93,10 @@ def _explain_queued(core: Core, ts: TaskState) -> str:
         note = _silence(core, ts.worker)
     elif all(ws.unresponsive for ws in admitted):
         note = " No worker that may run it answers at the moment."
+    if not note and not any(ws.accepting for ws in admitted) and any(ws.paused for ws in admitted):
+        note = (
+            " All workers that may run it are paused, because they are short of memory; each runs one task at a time."
+        )
     return f"{ts.key!r} is ready to run; {ahead} tasks are before it {where}.{note}"
 
 

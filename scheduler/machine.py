@@ -45,7 +45,7 @@ from ..protocol.messages import (
     Message,
     in_slices,
 )
-from . import deaths, liveness, outcomes, rejoin, submission
+from . import deaths, liveness, outcomes, pressure, rejoin, submission
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
 from .journal import Journal
@@ -297,6 +297,8 @@ class SchedulerMachine:
                 self.relay.on_arrived(core.arrived)
             core.arrived.clear()
         place(core)
+        if core.paused:
+            self.instructions += pressure.press_on(core)
         if may_recall(core):
             recall(core)
         if core.loose:
@@ -355,6 +357,7 @@ def _compute_messages(ws: WorkerState, rows: list[Any]) -> list[Message]:
 
 def _on_heartbeat(core: Core, ws: WorkerState, message: Message) -> None:
     ws.metrics = message[1]
+    pressure.heed(core, ws, message[1])
 
 
 _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
-from . import deaths, rejoin
+from . import deaths, pressure, rejoin
 from .core import Core
 from .events import Disconnect, Instruction
 from .liveness import HEARTBEAT_S
@@ -133,6 +133,7 @@ class Membership:
         core = self.core
         ws.retiring = True  # nothing may be queued for it while its own are shared out
         core.unresponsive.pop(ws, None)
+        pressure.forget(core, ws)
         unbind(core, ws)
         if not planned:
             deaths.record(core, ws, reason)
@@ -194,7 +195,8 @@ class Membership:
             if ws.incarnation not in core.workers or ws.incarnation in self.stopping:
                 continue
             unique = [ts for ts in ws.stored if all(holder.retiring for holder in ts.holders)]
-            others = [other for other in core.workers.values() if other.accepting]
+            usable = [other for other in core.workers.values() if other.usable]
+            others = [other for other in usable if other.accepting] or usable
             if unique and others:
                 self._copy(ws, unique, others)
             elif unique and any(not other.retiring for other in core.workers.values()):

@@ -91,7 +91,14 @@ def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
             preferred = {ws: 0.0 for ws in core.workers.values() if requirement.prefers(ws)}
         if preferred or not requirement.loose:
             held = preferred
-    return {ws: bytes_ for ws, bytes_ in held.items() if ws.accepting}
+    accepting = {ws: bytes_ for ws, bytes_ in held.items() if ws.accepting}
+    if (
+        not accepting
+        and core.paused
+        and not any(ws.accepting and requirement.admits(ws) for ws in core.workers.values())
+    ):
+        return {ws: bytes_ for ws, bytes_ in held.items() if ws.usable}  # see pressure
+    return accepting
 
 
 def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
@@ -129,7 +136,7 @@ def place(core: Core) -> None:
             if ws.sent < ws.nthreads and ws.accepting:
                 ts = _take(core, ws) or _help(core, ws)
                 if ts is not None:
-                    _assign(core, ws, ts)
+                    assign(core, ws, ts)
                     del roomy[ws]
                     roomy[ws] = None  # to the end: the next task goes to another worker first
                     progress = True
@@ -157,7 +164,7 @@ def _send_ahead(core: Core, ws: WorkerState) -> None:
         ts = _take(core, ws)
         if ts is None:
             return
-        _assign(core, ws, ts)
+        assign(core, ws, ts)
 
 
 def _take(core: Core, ws: WorkerState) -> TaskState | None:
@@ -180,7 +187,8 @@ def _take(core: Core, ws: WorkerState) -> TaskState | None:
     return best
 
 
-def _assign(core: Core, ws: WorkerState, ts: TaskState) -> None:
+def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
+    """Send a task, which is in no queue any more, to a worker."""
     core.last_attempt += 1
     ts.attempt = core.last_attempt
     ts.worker = ws
@@ -209,7 +217,8 @@ def _assign(core: Core, ws: WorkerState, ts: TaskState) -> None:
         )
     if ts.terms is not None and ts.terms.for_worker is not None:
         core.row(ws, TERMS, (ts.key, ts.attempt, *ts.terms.for_worker))
-    flags = FLAG_WANTED if ts.wanted_by else 0
+    if ts.wanted_by:
+        flags |= FLAG_WANTED
     core.row(ws, COMPUTE, (ts.key, ts.attempt, function.func_id, ts.payload, ts.rank, deps, locations, flags))
 
 
@@ -239,7 +248,7 @@ def place_suspects(core: Core) -> None:
             quietest = _quietest(core, requirement)
             if quietest is None:
                 break
-            _reserve(core, quietest)
+            reserve(core, quietest)
             free.append(quietest)
     for ws in free:
         if not ws.assigned and not ws.abandoned_slots:
@@ -248,7 +257,7 @@ def place_suspects(core: Core) -> None:
             if suspects:
                 ts = min(suspects, key=lambda ts: (ts.rank, ts.ticket))
                 ts.requirement.queue.pop()
-                _assign(core, ws, ts)
+                assign(core, ws, ts)
 
 
 def _quietest(core: Core, requirement: Requirement) -> WorkerState | None:
@@ -257,7 +266,9 @@ def _quietest(core: Core, requirement: Requirement) -> WorkerState | None:
     return min(able, key=lambda ws: (len(ws.long_running), ws.sent, ws.occupancy), default=None)
 
 
-def _reserve(core: Core, ws: WorkerState) -> None:
+def reserve(core: Core, ws: WorkerState) -> None:
+    """Keep a worker for a suspect."""
+    """Keep a worker for a suspect."""
     ws.reserved = True
     core.reserved[ws] = None
     for ts in list(ws.assigned)[ws.nthreads :]:  # not started yet, most likely

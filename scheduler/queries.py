@@ -207,7 +207,8 @@ def place(
         raise ValueError(f"{len(keys)} keys for {count} items")
     for key in keys or ():
         validate_key(key)
-    workers = [ws for ws in _chosen(machine, names) if ws.accepting]
+    usable = [ws for ws in _chosen(machine, names) if ws.usable]
+    workers = [ws for ws in usable if ws.accepting] or usable
     if not workers:
         wanted = f"none of the workers {', '.join(names)}" if names else "no worker"
         core.message(peer, (REPLY, request, False, ("no-workers", f"{wanted} is connected")))

@@ -254,6 +254,7 @@ class WorkerState(Peer):
         "nthreads",
         "occupancy",
         "only",
+        "paused",
         "recalled",
         "reserved",
         "resources",
@@ -276,6 +277,7 @@ class WorkerState(Peer):
         self.metrics: dict[str, Any] = {}
         self.retiring = False
         self.unresponsive = False
+        self.paused = False  # short of memory
         self.vouched_until = 0.0  # by the clock of Core.attended: its keeper has said that its process lives
         self.busy = 0.0  # how much of a processor it used then
         self.absence: Absence | None = None  # it is unresponsive meanwhile
@@ -302,12 +304,19 @@ class WorkerState(Peer):
     @property
     def accepting(self) -> bool:
         """Whether it may be given work or data."""
+        return not (self.retiring or self.unresponsive or self.paused)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be, if there is no better one."""
         return not (self.retiring or self.unresponsive)
 
     @property
     def standing(self) -> str:
         """In a word, for people."""
-        return "unresponsive" if self.unresponsive else "retiring" if self.retiring else "running"
+        if self.unresponsive:
+            return "unresponsive"
+        return "retiring" if self.retiring else "paused" if self.paused else "running"
 
     @property
     def sent(self) -> int:

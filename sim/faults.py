@@ -9,8 +9,10 @@ from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol import messages as m
 from ..protocol.codec import HEADER
+from ..worker.events import Weighed
 from .links import End
 from .scheduler import EPOCH
+from .workers import PAUSE_AT
 from .world import Process
 
 if TYPE_CHECKING:
@@ -105,6 +107,15 @@ def jump(simulation: Simulation) -> bool:
     """The clock of a process jumps forward, as when its machine was suspended."""
     process = simulation.random.choice([simulation.scheduler, *simulation.workers.values()])
     process.jump(simulation.random.uniform(0.0, JUMP_S))
+    return True
+
+
+def pressure(simulation: Simulation) -> bool:
+    """A worker is short of memory for a while, or for good."""
+    worker = simulation.random.choice(list(simulation.workers.values()))
+    worker.after(0.0, lambda: worker.feed(Weighed(PAUSE_AT + 1)))
+    if simulation.random.random() < 0.7:
+        worker.after(_seconds(simulation), lambda: worker.feed(Weighed(0)))
     return True
 
 
@@ -379,6 +390,7 @@ FAULTS: Final[dict[str, Callable[[Simulation], bool]]] = {
     "hold": hold,
     "stall": stall,
     "jump": jump,
+    "pressure": pressure,
     "delay": delay,
     "reorder": reorder,
     "slow": slow,
@@ -399,4 +411,4 @@ FAULTS: Final[dict[str, Callable[[Simulation], bool]]] = {
     "retire": retire,
 }
 #: Those after which a task may still run no more than once.
-HARMLESS: Final = ("jump", "delay", "reorder", "foreign", "want")
+HARMLESS: Final = ("jump", "pressure", "delay", "reorder", "foreign", "want")

@@ -28,6 +28,8 @@ DIAL_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 5.0
 #: How a worker ends that the scheduler does not take again, by the code that says why.
 _MODES: Final = {"session": "restart", "restart": "restart", "closing": "close"}
+#: Bytes at which a worker pauses.
+PAUSE_AT: Final = 1000
 
 
 class SimWorker(Process):
@@ -53,7 +55,7 @@ class SimWorker(Process):
         self.nthreads = nthreads
         self.gpus = self.world.random.choice((1, 2))
         self.address = f"tcp://{name}:1"
-        self.machine = WorkerMachine(incarnation, nthreads, self.address)
+        self.machine = WorkerMachine(incarnation, nthreads, self.address, PAUSE_AT)
         self.transfers = Transfers(self)
         self.store: dict[Key, tuple[int, int]] = {}  # key -> (attempt, value)
         self.planned = False  # whether it ends because it was told to
@@ -169,7 +171,7 @@ class SimWorker(Process):
             elif isinstance(instruction, e.Cancel):
                 self._cancel(instruction)
             elif isinstance(instruction, e.Beat):
-                outgoing.append((m.HEARTBEAT, {"executing": instruction.executing, "ready": instruction.ready}))
+                outgoing.append((m.HEARTBEAT, instruction._asdict()))
             elif isinstance(instruction, e.Stop):
                 self._stop(instruction)
                 return
@@ -231,6 +233,8 @@ class SimWorker(Process):
         while self._queue and len(self._running) < self.nthreads:
             row, inputs = self._queue.pop(0)
             key, attempt, _, payload, _, deps, _, flags = row
+            if self.machine.pressure.paused and not flags & m.FLAG_ANYWAY:
+                raise AssertionError(f"{key!r} starts on {self.name}, which is paused")
             task = SimTask.read(payload, deps)
             self._running[attempt] = task
             self._check_resources(key)

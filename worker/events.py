@@ -91,6 +91,12 @@ class Stored(NamedTuple):
     rows: list[tuple[Key, int, int]]
 
 
+class Weighed(NamedTuple):
+    """How much memory the process uses, in bytes."""
+
+    nbytes: int
+
+
 class Disconnected(NamedTuple):
     """The link to the scheduler is gone. If there is another one later, a WELCOME comes over it."""
 
@@ -111,6 +117,7 @@ Event: TypeAlias = (
     | FetchStalled
     | FetchFailed
     | Stored
+    | Weighed
     | Disconnected
     | Tick
 )
@@ -184,6 +191,7 @@ class Beat(NamedTuple):
 
     executing: int
     ready: int
+    paused: bool
 
 
 class Stop(NamedTuple):

@@ -8,11 +8,13 @@ are given up.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 from ..base.errors import InternalError
 from ..base.keys import Key
 from ..base.limits import MIB, ROWS_PER_MESSAGE_MAX
+from ..protocol.messages import Row
 from .events import Fetch
 from .state import Task
 
@@ -81,6 +83,23 @@ class Fetches:
         self.wants: dict[Key, Want] = {}
 
     # ---- what is wanted ---------------------------------------------------------------------------------------------
+
+    def require(
+        self, task: Task, deps: tuple[Key, ...], locations: tuple[Row, ...], data: Mapping[Key, tuple[int, int, str]]
+    ) -> Want | None:
+        """Make ``task`` wait for those of its inputs that are not here; returns one that nobody can be asked for, if any."""
+        hopeless: Want | None = None
+        for key, attempt, nbytes, addresses in locations:
+            held = data.get(key)
+            if held is None or held[0] < attempt:
+                want = self.want(task, key, attempt, nbytes, addresses)
+                if want.peer is None:
+                    hopeless = want
+        if self.wants:
+            for key in deps:
+                if key not in data and key not in task.missing and key in self.wants:
+                    self.join(task, self.wants[key])
+        return hopeless
 
     def want(self, task: Task, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
         """Make ``task`` wait for an input. If there is nobody to ask, the want returned has no ``peer``."""

@@ -8,7 +8,7 @@ UNFETCHED or RECALLED, even if nobody wants it any more, because the scheduler b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -42,9 +42,11 @@ from .events import (
     Stored,
     Tick,
     Undefine,
+    Weighed,
 )
 from .fetching import Fetches, Want
 from .inventory import KEPT, inventory
+from .pressure import Pressure
 from .state import Task, TaskIndex, TaskState
 
 _WAITING: Final = TaskState.WAITING
@@ -72,6 +74,8 @@ class WorkerMachine:
         Thread slots of the executor.
     address : str
         The worker's own data address; holders on the same host are preferred.
+    pause_at : int
+        Bytes above which it is paused, see ``Pressure``.
 
     Examples
     --------
@@ -85,7 +89,7 @@ class WorkerMachine:
     {'x': (1, 28, 'int')}
     """
 
-    def __init__(self, incarnation: str, nthreads: int, address: str = "") -> None:
+    def __init__(self, incarnation: str, nthreads: int, address: str = "", pause_at: int = 0) -> None:
         self.incarnation = incarnation
         self.address = address
         #: current tasks by key
@@ -100,6 +104,7 @@ class WorkerMachine:
         self.linked = True
         #: rows of TERMS, by attempt, of runs that are not at the executor yet
         self.terms: dict[int, Row] = {}
+        self.pressure = Pressure(pause_at)
         self.heartbeat_s = 0.0
         self._deadline: float | None = None
         self.fetches = Fetches(address, int(incarnation, 16))
@@ -116,6 +121,7 @@ class WorkerMachine:
             FetchStalled: self._fetch_stalled,
             FetchFailed: self._fetch_failed,
             Stored: self._stored,
+            Weighed: self._weighed,
             Disconnected: self._disconnected,
             Tick: self._tick,
         }
@@ -165,16 +171,6 @@ class WorkerMachine:
         return self._deadline
 
     @property
-    def waiting(self) -> int:
-        """Tasks whose inputs are on their way."""
-        return self.index.counts[_WAITING]
-
-    @property
-    def ready(self) -> int:
-        """Tasks that could run if a thread were free."""
-        return self.index.counts[_READY]
-
-    @property
     def executing(self) -> int:
         """Tasks handed to the executor, those without a thread slot included."""
         return len(self.runs)
@@ -204,7 +200,7 @@ class WorkerMachine:
         if message[1]:
             self._out.append(Define(message[1]))
             self.functions.update(dict.fromkeys([func_id for func_id, _ in message[1]]))
-        tasks = self.tasks
+        tasks, paused = self.tasks, self.pressure.paused
         for row in message[2]:
             task = Task(row)
             known = tasks.get(task.key)
@@ -215,31 +211,19 @@ class WorkerMachine:
                 if known.attempt >= task.attempt:
                     continue
                 self._abandon(known)
-            tasks[task.key] = task
-            if row[5] and not self._have_inputs(task, row[5], row[6]):
+            if paused and not row[7] & m.FLAG_ANYWAY:
+                self._reports[m.RECALLED].append((task.key, task.attempt))
+                self.terms.pop(task.attempt, None)
                 continue
+            tasks[task.key] = task
+            if row[5]:
+                hopeless = self.fetches.require(task, row[5], row[6], self.data)
+                if task.missing:
+                    self.index.move(task, _WAITING)
+                    if hopeless is not None:
+                        self._give_up(hopeless)
+                    continue
             self.index.move(task, _READY)
-
-    def _have_inputs(self, task: Task, deps: tuple[Key, ...], locations: tuple[Row, ...]) -> bool:
-        """Arrange for inputs that are not here; False if the task waits for them or was given up."""
-        data, fetches = self.data, self.fetches
-        hopeless: Want | None = None
-        for key, attempt, nbytes, addresses in locations:
-            held = data.get(key)
-            if held is None or held[0] < attempt:
-                want = fetches.want(task, key, attempt, nbytes, addresses)
-                if want.peer is None:
-                    hopeless = want
-        if fetches.wants:
-            for key in deps:
-                if key not in data and key not in task.missing and key in fetches.wants:
-                    fetches.join(task, fetches.wants[key])
-        if not task.missing:
-            return True
-        self.index.move(task, _WAITING)
-        if hopeless is not None:
-            self._give_up(hopeless)
-        return False
 
     def _undefine(self, now: float, message: Message) -> None:
         self._out.append(Undefine(message[1]))
@@ -247,8 +231,12 @@ class WorkerMachine:
             self.functions.pop(func_id, None)
 
     def _recall(self, now: float, message: Message) -> None:
+        self._give_back(message[1])
+
+    def _give_back(self, copies: Sequence[Copy]) -> None:
+        """Answer for runs that have not started, as if they had never come; those at the executor, if it has not begun."""
         started: list[Copy] = []
-        for copy in message[1]:
+        for copy in copies:
             key, attempt = copy
             if attempt in self.runs:
                 started.append(copy)
@@ -473,7 +461,17 @@ class WorkerMachine:
     def _tick(self, now: float, event: Tick) -> None:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = now + self.heartbeat_s
-            self._out.append(Beat(self.executing, self.ready))
+            self._beat()
+
+    def _beat(self) -> None:
+        self._out.append(Beat(self.executing, self.index.counts[_READY], self.pressure.paused))
+
+    def _weighed(self, now: float, event: Weighed) -> None:
+        """The scheduler is told of a pause before anything that follows from it."""
+        if self._deadline is not None and self.pressure.changes(event.nbytes):
+            self._beat()
+            if self.pressure.paused:
+                self._give_back([(task.key, task.attempt) for task in self.tasks.values()])
 
     # ---- ends of tasks ----------------------------------------------------------------------------------------------
 

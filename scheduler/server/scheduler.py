@@ -16,7 +16,7 @@ from ...base.ids import Epoch, IdSource
 from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
-from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown
+from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Warn
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
 
@@ -189,6 +189,8 @@ class SchedulerServer:
                     link.flush()
             elif type(instruction) is Disconnect:
                 self._disconnect(instruction)
+            elif type(instruction) is Warn:
+                logger.warning("%s", instruction.text)
             elif type(instruction) is Shutdown:
                 self._loop.create_task(self.close(instruction.reason)).add_done_callback(_raise_if_failed)
         self._set_timer()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from myscheduler import Future
 from myscheduler.base.errors import KilledWorkerError
 from myscheduler.deploy import LocalCluster
 from tests.client.support import eventually
@@ -71,6 +72,32 @@ def test_a_worker_whose_task_holds_the_interpreter_lock_is_vouched_for_and_its_r
         eventually(lambda: told in client.explain(holder), timeout=30)
         assert holder.result(timeout=30) == 0
         assert client.submit(os.getpid, pure=False).result(timeout=30) == pid
+
+
+def block(number: int) -> bytes:
+    return os.urandom(2**20) * 10
+
+
+def test_a_worker_short_of_memory_is_paused_goes_on_one_by_one_and_recovers() -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, memory_limit="400 MiB", dashboard_address=None) as cluster,
+        cluster.get_client() as client,
+    ):
+
+        def status() -> list[str]:
+            return [worker["status"] for worker in cluster.scheduler_info["workers"]]
+
+        held: list[Future] = []
+        while status() == ["running"] and len(held) < 36:
+            held.append(client.submit(block, len(held)))
+            held[-1].result(timeout=30)
+        eventually(lambda: status() == ["paused"], timeout=10)
+        numbers = client.map(slowly, range(4))
+        assert "each runs one task at a time" in client.explain(numbers[-1])
+        assert client.gather(numbers) == [0, 1, 2, 3]
+        assert status() == ["paused"]
+        held.clear()
+        eventually(lambda: status() == ["running"], timeout=10)
 
 
 def test_a_crash_is_explained_and_its_neighbour_is_not_blamed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ def test_a_worker_is_welcome_and_beats() -> None:
     _until(simulation, 2.0)
     core = simulation.scheduler.machine.core
     assert list(core.workers) == [worker.incarnation]
-    assert core.workers[worker.incarnation].metrics == {"executing": 0, "ready": 0}
+    assert core.workers[worker.incarnation].metrics == {"executing": 0, "ready": 0, "paused": False}
     assert worker.link.epoch == simulation.scheduler.ends[worker.incarnation].epoch > 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from myscheduler.protocol import messages as m
 from myscheduler.scheduler.check import check
-from myscheduler.scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send
+from myscheduler.scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Warn
 from myscheduler.scheduler.machine import SchedulerMachine
 from myscheduler.scheduler.rejoin import AWAY_S
 
@@ -24,6 +24,7 @@ class Cluster:
         self.now = 0.0
         self.sent: dict[str, list[Any]] = {}
         self.disconnected: dict[str, str] = {}
+        self.warnings: list[str] = []
         self.request = 0
         self.client("c")
         for index in range(workers):
@@ -45,6 +46,8 @@ class Cluster:
                 self.sent.setdefault(instruction.peer, []).extend(instruction.messages)
             elif isinstance(instruction, Disconnect):
                 self.disconnected[instruction.peer] = instruction.reason
+            elif isinstance(instruction, Warn):
+                self.warnings.append(instruction.text)
         check(self.core)
 
     def say(self, peer: str, *messages: Any) -> None:

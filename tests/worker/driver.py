@@ -36,8 +36,8 @@ def error(key: Any, attempt: int) -> tuple:
 class Driver:
     """A machine whose indexes are recomputed after every event."""
 
-    def __init__(self, nthreads: int = 1, incarnation: str = "00000000000000a0") -> None:
-        self.machine = WorkerMachine(incarnation, nthreads, HERE)
+    def __init__(self, nthreads: int = 1, incarnation: str = "00000000000000a0", pause_at: int = 0) -> None:
+        self.machine = WorkerMachine(incarnation, nthreads, HERE, pause_at)
         self.now = 0.0
 
     def __call__(self, event: Event) -> list[Instruction]:

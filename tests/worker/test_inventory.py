@@ -116,4 +116,4 @@ def test_there_are_no_heartbeats_meanwhile() -> None:
     drive(Disconnected("reset"))
     assert drive.machine.next_deadline() is None
     drive.receive(WELCOME)
-    assert of(drive(Tick()), Beat) == [Beat(0, 0)]
+    assert of(drive(Tick()), Beat) == [Beat(0, 0, paused=False)]

@@ -29,6 +29,7 @@ from myscheduler.worker.events import (
     Stored,
     Tick,
 )
+from myscheduler.worker.state import TaskState
 from tests.worker.driver import FAR, FARTHER, HERE, LOCAL, Driver, error, executed, of, result, sent, task
 
 
@@ -59,7 +60,7 @@ def test_ready_tasks_run_in_rank_order_and_equal_ranks_in_order_of_arrival() -> 
 def test_unknown_tasks_fill_only_the_threads() -> None:
     drive = Driver(nthreads=2)
     assert executed(drive.compute(*(task(i, i) for i in range(1, 6)))) == [1, 2]
-    assert (drive.machine.ready, drive.machine.executing) == (3, 2)
+    assert (drive.machine.index.counts[TaskState.READY], drive.machine.executing) == (3, 2)
 
 
 def test_short_tasks_are_handed_over_ahead_long_ones_are_not() -> None:
@@ -90,7 +91,7 @@ def test_a_missing_input_is_fetched_then_announced() -> None:
     drive = Driver()
     out = drive.compute(task("y", 2, deps=("x",), locations=(("x", 1, 8, (FAR,)),)))
     assert out == [Fetch(FAR, 1, (("x", 1),))]
-    assert drive.machine.waiting == 1
+    assert drive.machine.index.counts[TaskState.WAITING] == 1
     out = drive(FetchEnded(FAR, 1, [("x", 1, 8)], [], []))
     assert executed(out) == ["y"]
     assert sent(out, m.REPLICAS) == (("x", 1),)
@@ -351,7 +352,7 @@ def test_heartbeats_follow_the_interval_of_the_welcome() -> None:
     assert drive(Tick()) == []
     drive.receive((m.WELCOME, {"heartbeat_s": 10.0}))
     assert drive.machine.next_deadline() == drive.now
-    assert drive(Tick()) == [Beat(0, 0)]
+    assert drive(Tick()) == [Beat(0, 0, paused=False)]
     assert drive.machine.next_deadline() == drive.now + 10.0
     assert drive(Tick()) == []
 

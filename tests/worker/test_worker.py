@@ -210,7 +210,7 @@ async def test_heartbeats_carry_measurements(stage: Stage) -> None:
     beats = await stage.scheduler.until(lambda: [msg for _, msg in stage.scheduler.received if msg[0] == m.HEARTBEAT])
     metrics = beats[0][1]
     assert set(metrics) == {
-        *("cpu", "memory", "managed", "executing", "ready", "time", "bytes_in", "bytes_out", "spilled"),
+        *("cpu", "memory", "managed", "executing", "ready", "paused", "time", "bytes_in", "bytes_out", "spilled"),
         *("shared", "mapped"),
     }
     assert metrics["memory"] > 2**20

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -50,7 +47,9 @@ from .executor import Executor, Reports
 from .exits import ExitReason
 from .metrics import Metrics
 from .packing import Packer
+from .pressure import Scales
 from .registration import Registration
+from .scratch import Scratch
 from .sharing import Sharing
 from .store import Store
 from .transfers import Fetcher, Server
@@ -95,6 +94,8 @@ class Worker:
         Where the worker's temporary directory is made when a task asks for it; default: the system's.
     death_timeout : float or str, optional
         Seconds to try to reach the scheduler at the start; default 30.
+    memory_pause : float
+        The part of its memory limit above which it starts nothing new; 0 for never. The whole process is what counts.
     shared_memory : bool, optional
         Whether large values go to processes of the same user on this host, and come from there, without the network;
         default: as configured.
@@ -127,6 +128,7 @@ class Worker:
         port: int = 0,
         local_directory: str | None = None,
         death_timeout: float | str | None = None,
+        memory_pause: float = 0.0,
         shared_memory: bool | None = None,
         lease: float | str | None = None,
     ) -> None:
@@ -137,6 +139,7 @@ class Worker:
         self.nthreads = nthreads or cpu_count()
         self.name = name or ""
         self.memory_limit = memory_share(memory_limit, self.nthreads)
+        self._pause_at = int(self.memory_limit * memory_pause)
         self.resources = {str(key): float(amount) for key, amount in (resources or {}).items()}
         self.incarnation = IdSource().incarnation()
         #: where others fetch data; known after ``start``
@@ -145,10 +148,8 @@ class Worker:
         self.exit_text = ""
         self._host = host
         self._port = port
-        self._local_directory = local_directory
+        self._scratch = Scratch(local_directory)
         self._shares = config.get("shared-memory") if shared_memory is None else shared_memory
-        self._temporary: str | None = None
-        self._temporary_lock = Lock()
         timeout = parse_seconds(death_timeout)
         self._connect_timeout = CONNECT_TIMEOUT_S if timeout is None else timeout
         self._at_registration: Callable[[], None] | None = None
@@ -202,8 +203,10 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._exit = self._loop.create_future()
         self._store = Store()
-        self._packer = Packer(Sharing(self._shared_limit()) if self._shares else None)
+        limit = self.memory_limit or memory_share("auto", self.nthreads)
+        self._packer = Packer(Sharing(limit // _SHARED_PART) if self._shares else None)
         self._metrics = Metrics()
+        self._scales = Scales(self._pause_at, self._handle)
         self._server = Server(self._store, self._packer, self._handle)
         self._fetcher = Fetcher(self._store, self._packer, self._handle, self.credentials, self.incarnation)
         try:
@@ -227,7 +230,7 @@ class Worker:
         )
         self.address = self._listener.address
         self.name = self.name or self.address
-        self._machine = WorkerMachine(self.incarnation, self.nthreads, self.address)
+        self._machine = WorkerMachine(self.incarnation, self.nthreads, self.address, self._pause_at)
         self._executor = Executor(self.nthreads, self._on_reports, self, f"worker-{self.name}")
         await self._scheduler.register(self._connect_timeout)
 
@@ -240,10 +243,6 @@ class Worker:
         else:
             host = place.rpartition(":")[0]
         return f"{scheme}://{host}:{self._port}"
-
-    def _shared_limit(self) -> int:
-        """Bytes that may be kept in shared memory, besides the results themselves."""
-        return (self.memory_limit or memory_share("auto", self.nthreads)) // _SHARED_PART
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -299,10 +298,7 @@ class Worker:
     @property
     def local_directory(self) -> str:
         """A temporary directory of this worker's own, made when first asked for, removed when the worker closes."""
-        with self._temporary_lock:  # tasks of several threads may ask at once
-            if self._temporary is None:
-                self._temporary = tempfile.mkdtemp(prefix="myscheduler-worker-", dir=self._local_directory)
-            return self._temporary
+        return self._scratch.path
 
     @property
     def executing(self) -> int:
@@ -332,6 +328,7 @@ class Worker:
                 logger.exception("a callback for the close of worker %s failed", self.name)
         if self._listener is not None:
             self._listener.close()
+        self._scales.close()
         for task in list(self._tasks):
             task.cancel()
         self._fetcher.close(text)
@@ -343,8 +340,7 @@ class Worker:
         self._packer.close()
         self._store.clear()
         await self._scheduler.wait_closed()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._scratch.remove()
         self._exit.set_result(exit_reason)
 
     # ---- events -----------------------------------------------------------------------------------------------------
@@ -383,6 +379,7 @@ class Worker:
             self._handle(ExecutionEnded(reports.results, reports.errors, reports.final))
             assert self._scheduler.link is not None
             self._scheduler.link.flush()
+        self._scales.note(self._store.nbytes)
 
     def _on_timer(self) -> None:
         self._timer_at = None
@@ -455,6 +452,7 @@ class Worker:
         link.send((DATA, serve.request, packed.rows, packed.missing))
 
     def _beat(self, beat: Beat) -> None:
+        self._scales.weigh(self._store.nbytes)
         self._executor.synchronise_clock()
         self._fetcher.sweep()
         self._packer.sweep(self._store)
@@ -465,6 +463,7 @@ class Worker:
             "managed": self._store.nbytes,
             "executing": beat.executing,
             "ready": beat.ready,
+            "paused": beat.paused,
             "bytes_in": fetched[0] + served[0] + ours[0],
             "bytes_out": fetched[1] + served[1] + ours[1],
             "spilled": 0,
