@@ -71,11 +71,13 @@ def render(model: Model) -> str:
         [({}, model.answer_s)],
     )
     lines += _family(
-        "stale_answers_total",
+        "stale_messages_total",
         "counter",
-        "Answers of workers about runs that had been given up.",
-        [({}, model.stale)],
+        "Messages of the past, which changed nothing.",
+        [({"kind": _printable(kind)}, count) for kind, count in model.stale.items()],
     )
+    stalled = float(model.stalled != "")
+    lines += _family("stalled", "gauge", "Whether nothing goes on although tasks wait to be run.", [({}, stalled)])
     lines += _family("clients", "gauge", "Clients that are connected.", [({}, model.clients)])
     counts = [({"status": status}, float(count)) for status, count in statuses.items()]
     lines += _family("workers", "gauge", "Workers that are connected.", counts or [({"status": "running"}, 0.0)])

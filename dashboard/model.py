@@ -24,6 +24,8 @@ WORKERS_SHOWN: Final = 200
 #: Kinds of tasks listed on a page.
 KINDS_SHOWN: Final = 60
 _TEXT_CHARS: Final = 256
+#: Why nothing goes on takes some sentences.
+_STALLED_CHARS: Final = 2000
 #: Share of a new sample in the smoothed rate of tasks.
 _SMOOTHING: Final = 0.4
 #: The states of a task, in the order in which a progress bar shows them.
@@ -194,7 +196,8 @@ class Model:
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         self.samples = 0
         self.clients = 0
-        self.stale = 0
+        self.stale: dict[str, int] = {}
+        self.stalled = ""
         self.answer_s = 0.0
         self.address = ""
         self.epoch = 0
@@ -218,7 +221,11 @@ class Model:
     def set_overview(self, now: float, overview: Mapping[str, Any]) -> None:
         """Take the reply to the call ``overview``, heard at wall time ``now``."""
         self.clients = int(number(overview.get("clients")))
-        self.stale = int(number(overview.get("stale")))
+        stale, stalled = overview.get("stale"), overview.get("stalled")
+        self.stale = (
+            {text(kind): int(number(count)) for kind, count in stale.items()} if isinstance(stale, Mapping) else {}
+        )
+        self.stalled = text(stalled.get("text"), _STALLED_CHARS) if isinstance(stalled, Mapping) else ""
         self.address = text(overview.get("address"))
         rows = [row for row in overview.get("workers") or () if isinstance(row, Mapping)]
         workers: dict[str, Worker] = {}
@@ -310,6 +317,7 @@ class Model:
             "address": self.address,
             "connection": self.connection,
             "connection_text": self.connection_text,
+            "stalled": self.stalled,
         }
 
     def find_worker(self, name: str) -> Worker | None:

@@ -34,6 +34,7 @@ from .state import (
     TaskState,
     WorkerState,
 )
+from .watchdog import Watchdog
 
 #: Seconds a task is taken to need before any of its kind has been measured.
 UNKNOWN_DURATION_S: Final = 0.005
@@ -72,7 +73,10 @@ class Core(Tables):
         self.runs: list[Row] = []  # runs that ended, while somebody observes
         self.touched: dict[Peer, None] = {}  # peers with something to send
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
-        self.stale = 0  # answers that named an attempt of the past
+        #: messages of the past, which changed nothing: answers about runs or copies that are not current, messages of peers
+        #: that are not connected (any more), frames of another epoch or sender
+        self.stale = {"answers": 0, "strangers": 0, "frames": 0}
+        self.watchdog = Watchdog()
 
     # ---- outboxes ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class Core(Tables):
 
     def settle(self, ws: WorkerState, key: Key, attempt: int, has_data: bool) -> None:
         """An answer for a run that is not current: free the slot if it was one we gave up, and refuse its data."""
-        self.stale += 1
+        self.stale["answers"] += 1
         self.unbook(ws, attempt)
         if has_data:
             self.row(ws, FREE, (key, attempt))

@@ -44,7 +44,14 @@ class Heard:
     peers: tuple[str, ...]
 
 
-Event: TypeAlias = PeerJoined | PeerLeft | Received | Heard
+@dataclass(slots=True)
+class Strays:
+    """So many frames that named another epoch or another sender than their link have been dropped since the last time."""
+
+    frames: int
+
+
+Event: TypeAlias = PeerJoined | PeerLeft | Received | Heard | Strays
 
 
 @dataclass(slots=True)
@@ -72,9 +79,10 @@ class Shutdown:
 
 @dataclass(slots=True)
 class Warn:
-    """Something that whoever runs the cluster should know."""
+    """Something that whoever runs the cluster should know; ``over`` if it is that there is nothing to worry about any more."""
 
     text: str
+    over: bool = False
 
 
 Instruction: TypeAlias = Send | Disconnect | Shutdown | Warn

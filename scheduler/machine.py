@@ -45,9 +45,9 @@ from ..protocol.messages import (
     Message,
     in_slices,
 )
-from . import deaths, liveness, outcomes, pressure, rejoin, submission
+from . import deaths, liveness, outcomes, pressure, rejoin, submission, watchdog
 from .core import Core
-from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send
+from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays
 from .journal import Journal
 from .membership import Membership
 from .placement import SILENCE_S, may_recall, place, recall
@@ -159,11 +159,20 @@ class SchedulerMachine:
                     self._lose(event)
                 elif type(event) is Heard:
                     self._hear(event.peers)
-            self._watch()
+                elif type(event) is Strays:
+                    core.stale["frames"] += event.frames
+            if core.unresponsive:
+                for ws, reason in rejoin.overdue(core):
+                    self._leave(ws.incarnation, reason, planned=False)
+            looking = core.now >= self._watch_at
+            if looking:
+                self._watch()
             core.wake()
             if core.deaths.pending:
                 deaths.judge(core)
             self._conclude()
+            if looking and (report := watchdog.watch(core)) is not None:  # after all that could go on has been sent on
+                self.instructions.append(report)
             return self._collect()
         finally:
             self._busy = False
@@ -172,7 +181,7 @@ class SchedulerMachine:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
         dues = [core.retries.next_due(), deaths.next_verdict(core)]
-        if core.workers:
+        if core.workers or watchdog.may_stall(core):
             dues += [self._watch_at, rejoin.next_due(core)]
             if may_recall(core):
                 dues.append(core.now + SILENCE_S)
@@ -233,7 +242,7 @@ class SchedulerMachine:
         elif (peer := core.observers.get(incarnation)) is not None:
             table = {}
         else:
-            core.stale += 1
+            core.stale["strangers"] += 1
             return
         peer.last_seen = core.attended
         try:
@@ -275,11 +284,6 @@ class SchedulerMachine:
 
     def _watch(self) -> None:
         core = self.core
-        if core.unresponsive:
-            for ws, reason in rejoin.overdue(core):
-                self._leave(ws.incarnation, reason, planned=False)
-        if core.now < self._watch_at:
-            return
         self._watch_at = core.now + liveness.WATCH_S
         for ws in liveness.watch(core):
             reason = liveness.farewell(core, ws)

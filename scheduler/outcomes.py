@@ -67,6 +67,8 @@ def on_final(core: Core, ws: WorkerState, message: Message) -> None:
         ts = core.tasks.get(key)
         if ts is not None and ts.attempt == attempt and ts.status is ASSIGNED and ts.worker is ws:
             ts.retries = 0
+        else:
+            core.stale["answers"] += 1
 
 
 def on_overdue(core: Core, ws: WorkerState, message: Message) -> None:
@@ -74,7 +76,7 @@ def on_overdue(core: Core, ws: WorkerState, message: Message) -> None:
     for key, attempt, payload, text, traceback, *_ in message[1]:
         ts = core.tasks.get(key)
         if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
-            core.stale += 1
+            core.stale["answers"] += 1
             continue
         core.detach(ts)
         failure = Failure(key, payload, text, traceback)
@@ -89,6 +91,7 @@ def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
     for key, attempt in message[1]:
         ts = core.tasks.get(key)
         if ts is None or ts.status is not MEMORY or ts.attempt != attempt:
+            core.stale["answers"] += 1
             core.row(ws, FREE, (key, attempt))
             if ts is not None:
                 for holder in ts.holders:  # if this copy stood in the way of the one that was asked for, ask again
@@ -144,11 +147,12 @@ def on_recalled(core: Core, ws: WorkerState, message: Message) -> None:
 def on_seceded(core: Core, ws: WorkerState, message: Message) -> None:
     """Runs go on outside of the thread slots."""
     for key, attempt in message[1]:
-        vacate(core, ws, key, attempt)
+        if not vacate(core, ws, key, attempt):
+            core.stale["answers"] += 1
 
 
-def vacate(core: Core, ws: WorkerState, key: Key, attempt: int) -> None:
-    """A run goes on outside of the thread slots."""
+def vacate(core: Core, ws: WorkerState, key: Key, attempt: int) -> bool:
+    """A run goes on outside of the thread slots; whether it was in one."""
     ts = core.tasks.get(key)
     abandoned = ws.abandoned.get(attempt)
     if ts is not None and ts.attempt == attempt and ts.worker is ws and ts in ws.assigned:
@@ -159,4 +163,7 @@ def vacate(core: Core, ws: WorkerState, key: Key, attempt: int) -> None:
         abandoned.slot = False
         ws.abandoned_slots -= 1
         ws.subtract(abandoned.estimate)
+    else:
+        return False
     core.roomy[ws] = None
+    return True

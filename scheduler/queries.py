@@ -9,9 +9,8 @@ from ..base.errors import ProtocolError, UsageError
 from ..base.keys import Key, validate_key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..protocol.messages import REPLY, Message, Role
-from . import vouching
+from . import vouching, watchdog
 from .events import Shutdown
-from .explain import explain
 from .inspection import inspect_task, inspect_worker, list_tasks
 from .state import ASSIGNED, ERRED, MEMORY, RELEASED, ClientState, ObserverState, Status, WorkerState
 
@@ -81,7 +80,8 @@ def scheduler_info(machine: SchedulerMachine, peer: Asker, request: int) -> dict
         "workers": [_worker_map(machine, ws) for ws in core.workers.values()],
         "clients": len(core.clients),
         "tasks": len(core.tasks),
-        "stale": core.stale,
+        "stale": dict(core.stale),
+        "stalled": watchdog.describe(core),
     }
 
 
@@ -92,7 +92,8 @@ def overview(machine: SchedulerMachine, peer: Asker, request: int) -> dict[str, 
         "address": core.address,
         "workers": [_worker_map(machine, ws) for ws in core.workers.values()],
         "clients": len(core.clients),
-        "stale": core.stale,
+        "stale": dict(core.stale),
+        "stalled": watchdog.describe(core),
         "progress": [
             {
                 "name": prefix.name,
@@ -144,7 +145,7 @@ def processing(machine: SchedulerMachine, peer: Asker, request: int) -> list[tup
 
 def explain_key(machine: SchedulerMachine, peer: Asker, request: int, key: Key) -> str:
     """Why a task is where it is, in words."""
-    return explain(machine.core, key)
+    return watchdog.explain_stalled(machine.core, key)
 
 
 def task(machine: SchedulerMachine, peer: Asker, request: int, key: Key) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Relay:
         _, number, rows, missing = message
         asked = self.asked.get(number)
         if asked is None or asked[0] is not ws:
-            self.core.stale += 1
+            self.core.stale["answers"] += 1
             return
         del self.asked[number]
         _, fetch, wanted = asked

@@ -33,6 +33,7 @@ from .state import (
     TaskState,
     WorkerState,
 )
+from .watchdog import Stall, Watchdog
 
 #: All that a machine is made of, apart from plain values, tuples, lists and dicts.
 CLASSES: Final[tuple[type, ...]] = (
@@ -53,8 +54,10 @@ CLASSES: Final[tuple[type, ...]] = (
     Relay,
     Requirement,
     RetryQueue,
+    Stall,
     TaskState,
     Terms,
+    Watchdog,
     WorkerState,
 )
 

@@ -17,6 +17,7 @@ from ..scheduler.check import NEEDING, check, check_indexes, check_task
 from ..scheduler.core import Core
 from ..scheduler.replay import Replay
 from ..scheduler.state import FORGOTTEN, MEMORY, TaskState
+from ..scheduler.watchdog import BUG
 from .graphs import SimTask
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Audit:
         if not self._simulation.options.check:
             return
         core = self._core
+        stall = core.watchdog.stall
+        assert stall is None or stall.cause != BUG, stall.text
         held = self._held()
         for ts in self._touched(held):
             if ts.status is FORGOTTEN:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..base.ids import Epoch
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role
-from ..scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send
+from ..scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Strays
 from ..scheduler.machine import SchedulerMachine
 from .audit import Audit
 from .links import End, connect
@@ -45,6 +45,7 @@ class SimScheduler(Process):
         self.ends: dict[str, End] = {}
         self._inbox: list[Event] = []
         self._turn_due = False
+        self._strays = 0  # frames that the ends of those connected have dropped
         self._alarm: float | None = None
 
     # ---- connections ------------------------------------------------------------------------------------------------
@@ -89,6 +90,10 @@ class SimScheduler(Process):
 
     def _turn(self) -> None:
         self._turn_due = False
+        strays = sum(end.stale for end in self.ends.values())
+        if strays > self._strays:
+            self._inbox.append(Strays(strays - self._strays))
+        self._strays = strays
         events, self._inbox = self._inbox, []
         for instruction in self.machine.handle(self.clock, events):
             if isinstance(instruction, Send):

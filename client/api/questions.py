@@ -24,7 +24,9 @@ class Questions(Lifetime):
         Returns
         -------
         dict
-            ``address``, ``dashboard``, ``tasks`` (how many are known), ``clients`` and others; under ``workers`` a dict for
+            ``address``, ``dashboard``, ``tasks`` (how many are known), ``clients`` and others; ``stalled``: None, or, while
+            nothing goes on although tasks wait to be run, a dict with ``cause``, ``text`` and ``seconds``; ``stale``: how
+            many messages of the past were dropped, by kind; under ``workers`` a dict for
             each worker, by address, with ``name``, ``host``, ``pid``, ``nthreads``, ``memory_limit`` (bytes),
             ``resources``, ``status``, ``stored`` (results held), ``nbytes`` (their size), ``metrics`` and others.
 

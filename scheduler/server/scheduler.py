@@ -16,7 +16,7 @@ from ...base.ids import Epoch, IdSource
 from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
-from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Warn
+from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Strays, Warn
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
 
@@ -94,6 +94,8 @@ class SchedulerServer:
         self._inbox: list[Event] = []
         self._turn_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._strays = 0  # dropped frames of links that are gone
+        self._strays_told = 0
         self._looked = 0.0  # when arrivals were noted last
         self.machine: SchedulerMachine
 
@@ -190,7 +192,7 @@ class SchedulerServer:
             elif type(instruction) is Disconnect:
                 self._disconnect(instruction)
             elif type(instruction) is Warn:
-                logger.warning("%s", instruction.text)
+                logger.log(logging.INFO if instruction.over else logging.WARNING, "%s", instruction.text)
             elif type(instruction) is Shutdown:
                 self._loop.create_task(self.close(instruction.reason)).add_done_callback(_raise_if_failed)
         self._set_timer()
@@ -198,6 +200,7 @@ class SchedulerServer:
     def _disconnect(self, instruction: Disconnect) -> None:
         link = self._links.pop(instruction.peer, None)
         if link is not None:
+            self._strays += link.stale
             logger.warning("closing the connection of %s %s: %s", link.role, link.remote, instruction.reason)
             link.close(instruction.reason)
 
@@ -222,6 +225,14 @@ class SchedulerServer:
         heard = [p for p, link in self._links.items() if link.role is Role.WORKER and link.last_read >= since]
         if heard:
             self._inbox.append(Heard(tuple(heard)))
+        self._note_strays()
+
+    def _note_strays(self) -> None:
+        """Links drop frames that are not theirs, and count them."""
+        strays = self._strays + sum(link.stale for link in self._links.values())
+        if strays > self._strays_told:
+            self._inbox.append(Strays(strays - self._strays_told))
+            self._strays_told = strays
 
     # ---- links ------------------------------------------------------------------------------------------------------
 
@@ -244,6 +255,8 @@ class SchedulerServer:
         """The link of a peer is closed."""
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
+            self._strays += link.stale
+            self._note_strays()
             self.post(PeerLeft(link.peer, reason))
 
 

@@ -98,6 +98,7 @@ async def test_it_serves_and_ends_with_the_scheduler(scheduler: SchedulerServer)
         overview = json.loads(await _thread(child.get, "/api/v1/overview"))
         assert overview["cluster"] == {
             "name": "c", "address": scheduler.address, "connection": "connected", "connection_text": "",
+            "stalled": "",
         }  # fmt: skip
         await scheduler.close("done")
         assert await _thread(child.wait) == (CLOSED, "")

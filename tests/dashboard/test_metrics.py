@@ -69,16 +69,25 @@ def model(**changes: Any) -> Model:
         "done": 4,
         "duration": 0.5,
     }
-    found.set_overview(10.0, {"workers": [row], "clients": 2, "stale": 7, "progress": [inc], **changes})
+    found.set_overview(
+        10.0, {"workers": [row], "clients": 2, "stale": {"answers": 7, "frames": 0}, "progress": [inc], **changes}
+    )
     found.answer_s = 0.0025
     return found
+
+
+def test_an_alarm_can_be_raised_when_nothing_goes_on() -> None:
+    series, _ = parse(metrics.render(model(stalled={"cause": "no-workers", "text": "why", "seconds": 12.0})))
+    assert value(series, "stalled") == 1
 
 
 def test_the_numbers_are_those_of_the_cluster() -> None:
     series, types = parse(metrics.render(model()))
     assert value(series, "scheduler_up") == 1
     assert value(series, "scheduler_answer_seconds") == 0.0025
-    assert value(series, "stale_answers_total") == 7
+    assert value(series, "stale_messages_total", kind="answers") == 7
+    assert value(series, "stale_messages_total", kind="frames") == 0
+    assert value(series, "stalled") == 0
     assert value(series, "clients") == 2
     assert value(series, "workers", status="running") == 1
     assert value(series, "threads") == 4

@@ -181,6 +181,14 @@ def test_connection_is_told() -> None:
     assert (cluster["connection"], cluster["connection_text"], cluster["name"]) == ("lost", "it closed", "c")
 
 
+def test_it_is_told_that_nothing_goes_on() -> None:
+    model = Model("c")
+    model.set_overview(T, {**overview([worker()], []), "stalled": {"cause": "no-workers", "text": "Nothing goes on"}})
+    assert model.page()["cluster"]["stalled"] == "Nothing goes on"
+    model.set_overview(T, {**overview([worker()], []), "stalled": None})
+    assert model.page()["cluster"]["stalled"] == ""
+
+
 def test_number_and_text() -> None:
     assert [number(value) for value in (1, 1.5, -1, 1e30, float("inf"), "1", None, True)] == [1, 1.5, 0, 0, 0, 0, 0, 0]
     assert [text(value) for value in ("a", None, 5)] == ["a", "", "5"]

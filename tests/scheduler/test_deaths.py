@@ -49,7 +49,7 @@ class TestVerdict:
         assert cluster.call("explain", "bad") == (
             "'bad' was running on 3 workers when they died; how the last one did is about to be known."
         )
-        assert cluster.machine.next_deadline() == VERDICT_S
+        assert 0.0 < (cluster.machine.next_deadline() or 0.0) <= VERDICT_S
         cluster.worker("w-new")
         assert cluster.runs("w-new") == {}
         cluster.now = VERDICT_S - 0.01

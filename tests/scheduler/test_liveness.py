@@ -60,7 +60,7 @@ def test_who_speaks_again_in_time_is_used_again_and_only_current_attempts_count(
     cluster.finish("w0", old)
     assert standing(cluster, "w0") == "running"
     assert cluster.outcomes() == {"slow-1": "memory"}
-    assert cluster.core.stale == 1
+    assert cluster.core.stale["answers"] == 1
     assert ("slow-2", old["slow-2"]) in cluster.rows("w0", m.FREE)
     cluster.finish("w1", new)
     assert cluster.outcomes() == {"slow-2": "memory"}

@@ -6,7 +6,8 @@ import pytest
 
 from myscheduler.base.errors import InternalError
 from myscheduler.protocol import messages as m
-from myscheduler.scheduler.events import Disconnect, PeerJoined, Received, Send, Shutdown
+from myscheduler.scheduler.events import Disconnect, PeerJoined, Received, Send, Shutdown, Strays
+from myscheduler.scheduler.snapshot import digest
 from tests.support.scheduler import VERSIONS, Cluster
 
 
@@ -65,8 +66,19 @@ def test_a_garbled_hello_disconnects() -> None:
 
 def test_messages_of_strangers_change_nothing_and_are_counted() -> None:
     cluster = Cluster(workers=1)
+    before = digest(cluster.machine.tables())
     cluster.step(Received("w7", ((m.RESULTS, ()),)))
-    assert cluster.core.stale == 1
+    assert cluster.core.stale == {"answers": 0, "strangers": 1, "frames": 0}
+    cluster.core.stale["strangers"] = 0
+    assert digest(cluster.machine.tables()) == before
+
+
+def test_frames_that_links_have_dropped_are_counted() -> None:
+    cluster = Cluster(workers=1)
+    cluster.step(Strays(2))
+    cluster.step(Strays(1))
+    assert cluster.call("scheduler_info")["stale"] == {"answers": 0, "strangers": 0, "frames": 3}
+    assert cluster.call("overview")["stale"]["frames"] == 3
 
 
 def test_handle_is_not_reentrant() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.snapshot import digest
 from tests.support.scheduler import Cluster
 
 
@@ -127,3 +130,34 @@ def test_observers_see_the_runs() -> None:
     cluster.submit({"x": ()})
     cluster.finish("w0", cluster.runs("w0"), seconds=0.5)
     assert cluster.rows("o", m.EVENTS) == [("x", "w0", 0, 0.0, 0.5, True)]
+
+
+def test_every_answer_of_the_past_is_counted_and_changes_nothing() -> None:
+    cluster = Cluster(workers=2)
+    cluster.submit({"x": ()})
+    (attempt,) = cluster.runs("w0").values()
+    old = attempt + 100
+    error = ("x", old, b"exc", "ValueError: no", "Traceback", 0, 0.0, 0.1)
+    messages: list[tuple[Any, ...]] = [
+        (m.RESULTS, (("x", old, 8, "int", None, 0, 0.0, 0.1),)),
+        (m.ERRORS, (error,)),
+        (m.OVERDUE, (error,)),
+        (m.FINAL, (("x", old),)),
+        (m.REPLICAS, (("x", old),)),
+        (m.UNFETCHED, (("x", old, (("gone", 1, "tcp://w1"),)),)),
+        (m.RECALLED, (("x", old),)),
+        (m.SECEDED, (("x", old),)),
+        (m.DATA, 99, (), ()),
+    ]
+    for worker in ("w0", "w1"):  # the one that has the task, and another
+        for message in messages:
+            before = digest(cluster.machine.tables())
+            counted = cluster.core.stale["answers"]
+            cluster.say(worker, message)
+            assert cluster.core.stale["answers"] == counted + 1, message
+            cluster.core.stale["answers"] = counted
+            for ws in cluster.core.workers.values():
+                ws.last_result = 0.0
+            assert digest(cluster.machine.tables()) == before, message
+    cluster.finish("w0", {"x": attempt})
+    assert cluster.outcomes() == {"x": "memory"}

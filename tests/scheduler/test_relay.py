@@ -58,7 +58,7 @@ def test_a_fetch_survives_the_worker_it_was_passed_to() -> None:
 def test_answers_nobody_waits_for_are_dropped() -> None:
     cluster = Cluster(workers=1)
     cluster.say("w0", (m.DATA, 99, (), ()))
-    assert cluster.core.stale == 1
+    assert cluster.core.stale["answers"] == 1
 
 
 def test_the_fetches_of_a_client_end_with_it() -> None:

@@ -156,7 +156,7 @@ def test_an_overdue_run_fails_its_task_and_keeps_its_slot_until_it_ends() -> Non
     ws = cluster.core.workers["w0"]
     assert (ws.sent, len(ws.assigned)) == (1, 0)
     cluster.say("w0", (m.OVERDUE, (row,)))
-    assert cluster.core.stale == 1
+    assert cluster.core.stale["answers"] == 1
     cluster.say("w0", (m.RECALLED, tuple(runs.items())))
     assert ws.sent == 0
 

@@ -22,6 +22,10 @@ from myscheduler import (
     delayed,
     get_worker,
 )
+from myscheduler.base.credentials import Credentials
+from myscheduler.deploy.control import ControlLink
+from myscheduler.protocol import messages as m
+from myscheduler.scheduler.server.scheduler import SchedulerServer
 from tests.client.support import eventually
 
 
@@ -144,3 +148,24 @@ def test_a_frozen_worker_gets_no_work_and_is_used_again_when_it_goes_on() -> Non
             os.kill(frozen["pid"], signal.SIGCONT)
         eventually(lambda: status() == "running")
         assert client.submit(os.getpid, workers=[frozen["name"]]).result(timeout=5) == frozen["pid"]
+
+
+# ---- messages of the past -------------------------------------------------------------------------------------------
+
+
+async def test_frames_of_an_earlier_start_change_nothing_and_are_counted() -> None:
+    server = SchedulerServer(Credentials.generate(), inproc="past", tcp=False)
+    await server.start()
+    control, past = [await ControlLink.open(server.address, None) for _ in range(2)]
+    link = past._link
+    assert link is not None
+    link.epoch -= 1
+    link.send((m.CALL, 1, "shutdown", ()))
+    link.close("that was all")
+    async with asyncio.timeout(20):
+        while not (stale := (await control.call("scheduler_info"))["stale"])["frames"]:
+            await asyncio.sleep(0)
+    assert stale == {"answers": 0, "strangers": 0, "frames": 1}
+    control.close("done")
+    await server.close("done")
+    assert await server.finished() == "done"

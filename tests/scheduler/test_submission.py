@@ -125,7 +125,7 @@ def test_the_result_of_a_cancelled_run_is_refused_and_its_slot_freed() -> None:
     assert cluster.core.workers["w0"].sent >= 1
     cluster.finish("w0", runs)
     assert cluster.rows("w0", m.FREE) == [("x", runs["x"])]
-    assert cluster.core.stale == 1
+    assert cluster.core.stale["answers"] == 1
     assert cluster.core.workers["w0"].abandoned == {}
     cluster.run_all()
     assert cluster.outcomes()["y"] == "memory"

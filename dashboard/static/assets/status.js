@@ -186,17 +186,18 @@
 
   // ---- connection ---------------------------------------------------------------------------------------------------
 
-  function showLink(state, name, banner = "") {
+  function showLink(state, name, banner = "", old = banner !== "") {
     find("link").className = `pill ${state}`;
     Dom.text(find("link").lastElementChild, name);
     find("banner").hidden = banner === "";
     Dom.text(find("banner"), banner);
-    document.body.classList.toggle("stale", banner !== "");
+    document.body.classList.toggle("stale", old);
   }
 
   function showConnection() {
-    const {connection, connection_text: why} = view.cluster;
-    if (connection === "connected") showLink("good", "live");
+    const {connection, connection_text: why, stalled} = view.cluster;
+    if (connection === "connected" && stalled) showLink("waiting", "stalled", stalled, false);
+    else if (connection === "connected") showLink("good", "live");
     else if (connection === "connecting") showLink("waiting", "connecting");
     else showLink("bad", "connection lost", `Lost the connection to the scheduler${why ? `: ${why}` : ""}. ` +
       "What you see are the last numbers it sent.");
