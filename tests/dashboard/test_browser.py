@@ -171,6 +171,20 @@ async def test_a_lost_scheduler_is_said(tmp_path: Path) -> None:
         assert "Lost the connection to the scheduler: it was killed." in await page.inner_text("#banner")
 
 
+async def test_why_nothing_goes_on_is_said_until_it_goes_on(tmp_path: Path) -> None:
+    source = DemoSource()
+    async with serving(source) as site, browser(tmp_path) as page:
+        source.step()
+        await open_page(page, site)
+        for why in ("Nothing goes on, although 1 task waits to be run.", ""):
+            source.model.stalled = why
+            for changed in list(source._watchers.values()):
+                changed()
+            await until(lambda why=why: page.locator("#banner:visible" if why else "#link.good").count())
+            assert await page.inner_text("#banner") == why
+            assert not await page.locator("body.stale").count()  # the numbers are not old
+
+
 async def test_a_dashboard_that_comes_back_is_found_again(tmp_path: Path) -> None:
     from myscheduler.dashboard.server import Server
     from tests.dashboard.serving import TOKEN

@@ -202,3 +202,12 @@ def test_many_names_are_cut_short() -> None:
     reason = watchdog.find_reason(cluster.core)
     assert reason is not None
     assert reason[1].endswith("workers big4 and 3 others.")
+
+
+def test_paused_workers_that_press_on_are_no_reason() -> None:
+    cluster = Watched(workers=1)
+    cluster.mute = ("w0",)
+    cluster.say("w0", (m.HEARTBEAT, {"paused": True}))
+    cluster.submit({"x": (), "y": ()})
+    assert cluster.core.totals[Status.ASSIGNED] == cluster.core.totals[Status.QUEUED] == 1
+    assert watchdog.find_reason(cluster.core) is None
