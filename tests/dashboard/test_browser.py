@@ -176,11 +176,14 @@ async def test_why_nothing_goes_on_is_said_until_it_goes_on(tmp_path: Path) -> N
     async with serving(source) as site, browser(tmp_path) as page:
         source.step()
         await open_page(page, site)
-        for why in ("Nothing goes on, although 1 task waits to be run.", ""):
+        for why, shown in (
+            ("Nothing goes on, although 1 task waits to be run.", "#banner:visible"),
+            ("", "#link.good"),
+        ):
             source.model.stalled = why
             for changed in list(source._watchers.values()):
                 changed()
-            await until(lambda why=why: page.locator("#banner:visible" if why else "#link.good").count())
+            await until(page.locator(shown).count)
             assert await page.inner_text("#banner") == why
             assert not await page.locator("body.stale").count()  # the numbers are not old
 
