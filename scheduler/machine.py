@@ -50,7 +50,7 @@ from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays
 from .journal import Journal
 from .membership import Membership
-from .placement import SILENCE_S, may_recall, place, recall
+from .placement import ROUND_TRIP_MAX_S, SILENCE_S, may_recall, place, recall
 from .queries import on_call
 from .relay import Relay
 from .state import ClientState, ObserverState, Peer, WorkerState
@@ -362,6 +362,8 @@ def _compute_messages(ws: WorkerState, rows: list[Any]) -> list[Message]:
 def _on_heartbeat(core: Core, ws: WorkerState, message: Message) -> None:
     ws.metrics = message[1]
     pressure.heed(core, ws, message[1])
+    seconds = ws.metrics.get("round_trip")
+    ws.round_trip = min(max(seconds, 0.0), ROUND_TRIP_MAX_S) if isinstance(seconds, float) else 0.0
 
 
 _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {

@@ -1,9 +1,9 @@
 """Which task runs where: the queue a runnable task waits in, and what a worker with room is sent.
 
 Everything runnable waits here, at the scheduler. ``place`` runs once per batch: first every free thread gets one task,
-then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S``. A worker takes the lowest rank among its own queue and
-the common ones. A worker with a free thread and nothing to take helps the one with the longest queue of its own, if moving
-the inputs costs less than waiting there would.
+then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S`` and some round trips. A worker takes the lowest rank
+among its own queue and the common ones. A worker with a free thread and nothing to take helps the one with the longest
+queue of its own, if moving the inputs costs less than waiting there would.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 #: Seconds of work per thread sent ahead of what runs: some round trips on a busy machine.
 LOOKAHEAD_S: Final = 0.010
+#: Besides, as many round trips to the worker as this: one for what it reports and is sent, and as much again for a network
+#: whose times vary. (What it says of the round trip is believed up to the second number.)
+ROUND_TRIPS: Final = 3.0
+ROUND_TRIP_MAX_S: Final = 1.0
 #: Runs sent to one worker at most, beyond its threads.
 AHEAD_MAX: Final = 1000
 #: What moving one input costs beside its bytes: a round trip between workers, pickling on both sides.
@@ -158,7 +162,7 @@ def place(core: Core) -> None:
 def _send_ahead(core: Core, ws: WorkerState) -> None:
     if ws.reserved:
         return
-    limit = ws.nthreads * LOOKAHEAD_S
+    limit = ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
     most = ws.nthreads + AHEAD_MAX
     while ws.occupancy < limit and ws.sent < most:
         ts = _take(core, ws)
@@ -346,7 +350,7 @@ def recall(core: Core) -> None:
     room = sum(ws.nthreads - ws.sent for ws in idle)
     for victim in core.workers.values():
         surplus = victim.sent - victim.nthreads - len(victim.recalled)
-        if surplus <= 0 or core.now - victim.last_result < SILENCE_S:
+        if surplus <= 0 or core.now - victim.last_result < SILENCE_S + victim.round_trip:
             continue
         for ts in list(victim.assigned)[::-1][: min(surplus, room)]:
             if ts.attempt not in victim.recalled and any(ts.requirement.admits(ws) for ws in idle):

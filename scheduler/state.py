@@ -259,6 +259,7 @@ class WorkerState(Peer):
         "reserved",
         "resources",
         "retiring",
+        "round_trip",
         "stored",
         "unresponsive",
         "vouched_until",
@@ -275,6 +276,7 @@ class WorkerState(Peer):
         self.resources: dict[str, float] = dict(info["resources"])
         self.free_resources = dict(self.resources)
         self.metrics: dict[str, Any] = {}
+        self.round_trip = 0.0  # seconds from it to us and back, as it says
         self.retiring = False
         self.unresponsive = False
         self.paused = False  # short of memory

@@ -132,6 +132,10 @@ class Link(ABC):
         """Seconds since the peer's machine was heard of, whatever its process does; 0 where that cannot be known."""
         return 0.0
 
+    def round_trip(self) -> float:
+        """Seconds to the peer's machine and back, the least of the last minutes; 0 where that cannot be known."""
+        return 0.0
+
     # ---- for transports ---------------------------------------------------------------------------------------------
 
     def attach(self, handler: LinkHandler) -> None:

@@ -30,8 +30,9 @@ _IOV_MAX: Final = 1024
 _LINGER_S: Final = 2.0
 #: Dead peers behind dead networks are noticed even on idle links. Asking often tells ``machine_silence`` what it needs.
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 30))
-#: Where ``struct tcp_info`` of Linux has ``tcpi_last_ack_recv``, in milliseconds.
+#: Where ``struct tcp_info`` of Linux has ``tcpi_last_ack_recv``, in milliseconds, and ``tcpi_min_rtt``, in microseconds.
 _LAST_ACK_OFFSET: Final = 56
+_MIN_RTT_OFFSET: Final = 148
 
 
 def configure(sock: socket.socket) -> None:
@@ -77,10 +78,19 @@ class TcpLink(Link):
 
     def machine_silence(self) -> float:
         """See ``Link.machine_silence``: the kernel there acknowledges what we send, and answers keepalive probes."""
+        return self._kernel_knows(_LAST_ACK_OFFSET) / 1000
+
+    def round_trip(self) -> float:
+        """See ``Link.round_trip``."""
+        microseconds = self._kernel_knows(_MIN_RTT_OFFSET)
+        return microseconds / 1e6 if microseconds != 0xFFFFFFFF else 0.0  # that means that it has measured none yet
+
+    def _kernel_knows(self, offset: int) -> int:
+        """A number of ``struct tcp_info``; 0 where there is none."""
         if self.closed or not hasattr(socket, "TCP_INFO"):
-            return 0.0
-        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK_OFFSET + 4)
-        return int.from_bytes(info[_LAST_ACK_OFFSET:], sys.byteorder) / 1000
+            return 0
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
+        return int.from_bytes(info[offset : offset + 4], sys.byteorder)
 
     # ---- sending ----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,29 @@ def test_short_tasks_are_sent_ahead_in_numbers() -> None:
     assert 100 < len(cluster.runs("w0")) <= 500
 
 
+def test_workers_far_away_are_sent_more_ahead() -> None:
+    sent = {}
+    for seconds in (0.0, 0.1, 1e9, "nonsense"):
+        cluster = Cluster(workers=1)
+        cluster.say("w0", (m.HEARTBEAT, {"round_trip": seconds}))
+        cluster.submit({"task-0": ()})
+        cluster.finish("w0", cluster.runs("w0"), seconds=0.02)
+        cluster.submit({f"task-{i}": () for i in range(1, 501)})
+        sent[seconds] = len(cluster.runs("w0"))
+    assert sent == {0.0: 1, 0.1: 16, 1e9: 151, "nonsense": 1}
+
+
+def test_workers_far_away_have_longer_to_report_before_tasks_are_recalled() -> None:
+    cluster = Cluster(workers=1)
+    cluster.say("w0", (m.HEARTBEAT, {"round_trip": 0.1}))
+    cluster.submit({f"new-{i}": () for i in range(2)})
+    cluster.worker("w1")
+    for seconds, recalled in ((0.06, 0), (0.1, 1)):
+        cluster.now += seconds
+        cluster.step()
+        assert len(cluster.rows("w0", m.RECALL)) == recalled
+
+
 def test_a_task_runs_where_its_large_input_is() -> None:
     cluster = Cluster(workers=3)
     _scatter(cluster, "small", "w0", 10)

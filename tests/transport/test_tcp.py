@@ -62,8 +62,9 @@ async def test_the_machine_of_a_peer_that_does_nothing_is_heard_of(tcp: Site) ->
     link.send((GOODBYE, "anybody there?"))
     link.flush()
     assert 0.0 <= link.machine_silence() < 60.0  # acknowledged, though the process reads nothing
+    assert 0.0 <= link.round_trip() < 60.0
     link.abort("the test is over")
-    assert link.machine_silence() == 0.0
+    assert link.machine_silence() == link.round_trip() == 0.0
     sock.close()
 
 

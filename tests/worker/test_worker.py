@@ -211,7 +211,7 @@ async def test_heartbeats_carry_measurements(stage: Stage) -> None:
     metrics = beats[0][1]
     assert set(metrics) == {
         *("cpu", "memory", "managed", "executing", "ready", "paused", "time", "bytes_in", "bytes_out", "spilled"),
-        *("shared", "mapped"),
+        *("shared", "mapped", "round_trip"),
     }
     assert metrics["memory"] > 2**20
     assert worker.executing == metrics["executing"] == 0

@@ -469,6 +469,7 @@ class Worker:
             "spilled": 0,
             "shared": self._packer.shared_bytes,
             "mapped": mapped_bytes(),
+            "round_trip": self._link.round_trip(),
         }
         assert self._scheduler.link is not None
         self._scheduler.link.send((HEARTBEAT, metrics))
