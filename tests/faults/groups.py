@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import frozen, partitions, processes, tasks
+from . import frozen, links, partitions, processes, tasks
 
-__all__ = ["frozen", "partitions", "processes", "tasks"]
+__all__ = ["frozen", "links", "partitions", "processes", "tasks"]

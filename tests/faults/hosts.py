@@ -9,13 +9,15 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import observe
-from .clusters import ByHand, Cluster, expect_nothing_left
+from .clusters import ROOT, ByHand, Cluster, expect_nothing_left
+from .proxy import MARK
 from .rows import UnavailableError
 
 _CLONE_NEWNET = 0x40000000
@@ -103,11 +105,73 @@ class Hosts:
         self._switch("tc", "qdisc", "replace", "dev", f"p{host}", *shape)
         _run(*self.inside(host), "tc", "qdisc", "replace", "dev", "eth0", *shape)
 
+    @contextmanager
+    def slow_wires(self, hosts: Iterable[int], delay: float, jitter: float) -> Iterator[None]:
+        """Have what these hosts send and receive delayed by so many seconds, more or less."""
+        with ExitStack() as stack:
+            for host in hosts:
+                _run(*self.inside(host), "ethtool", "-K", "eth0", *"tx off sg off tso off gso off gro off".split())
+                options = (f"p{host}", "--delay", str(delay), "--jitter", str(jitter))
+                stack.enter_context(helper("tests.faults.wire", *options, inside=("ip", "netns", "exec", self.switch)))
+            yield
+
+    @contextmanager
+    def chaos(self, hosts: Iterable[int]) -> Iterator[list[subprocess.Popen[str]]]:
+        """Lead all connections that these hosts make to others through proxies, which break them when told to."""
+        with ExitStack() as stack:
+            proxies = []
+            for host in hosts:
+                inside = self.inside(host)
+                proxies.append(stack.enter_context(helper("tests.faults.proxy", "7777", str(host), inside=inside)))
+                for rule in (
+                    "add table ip faults",
+                    "add chain ip faults output { type nat hook output priority -100 ; }",
+                    f"add rule ip faults output ip daddr 10.77.0.0/24 meta mark != {MARK} tcp dport > 1023 redirect to :7777",
+                ):
+                    _run(*inside, "nft", rule)
+                stack.callback(_run, *inside, "nft", "delete table ip faults")
+            yield proxies
+
     def _switch(self, *command: str) -> None:
         _run("ip", "netns", "exec", self.switch, *command)
 
     def _nft(self, command: str) -> None:
         self._switch("nft", command)
+
+
+@contextmanager
+def helper(module: str, *arguments: str, inside: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
+    """A program of ours that runs in a namespace until its standard input ends."""
+    process = subprocess.Popen(
+        [*inside, sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        if process.stdout.readline() != "up\n":
+            raise UnavailableError(f"{module} cannot run here")
+        yield process
+        process.stdin.close()
+        process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            stream.close()
+
+
+def tell(process: subprocess.Popen[str], command: str) -> int:
+    """Give a proxy a command; the connections it has broken so far."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(command + "\n")
+    process.stdin.flush()
+    return int(process.stdout.readline())
 
 
 def _run(*command: str) -> str:
@@ -120,9 +184,9 @@ def _run(*command: str) -> str:
 def _check_tools() -> None:
     if os.geteuid() != 0:
         raise UnavailableError("network namespaces need root")
-    missing = [tool for tool in ("ip", "nft", "tc") if shutil.which(tool) is None]
+    missing = [tool for tool in ("ip", "nft", "tc", "ethtool") if shutil.which(tool) is None]
     if missing:
-        raise UnavailableError(f"{', '.join(missing)} missing; on Debian: apt-get install iproute2 nftables")
+        raise UnavailableError(f"{', '.join(missing)} missing; on Debian: apt-get install iproute2 nftables ethtool")
 
 
 class Networked(Cluster):
@@ -133,7 +197,7 @@ class Networked(Cluster):
 
 
 @contextmanager
-def networked(workers: int, threads: int = 1) -> Iterator[Networked]:
+def networked(workers: int, threads: int = 1, delay: float = 0.0, jitter: float = 0.0) -> Iterator[Networked]:
     """A cluster over several hosts, encrypted as by default; nothing may be left of it."""
     token = observe.mark()
     with ExitStack() as stack:
@@ -145,6 +209,8 @@ def networked(workers: int, threads: int = 1) -> Iterator[Networked]:
         commands = ByHand(folder, hosts.address(1))
         stack.callback(expect_nothing_left, token)
         stack.callback(commands.close)
+        if delay:
+            stack.enter_context(hosts.slow_wires(range(2, workers + 2), delay, jitter))
         for host in range(2, workers + 2):
             commands.start_worker(f"w{host}", inside=hosts.inside(host), threads=threads)
         with commands.connect() as client:
