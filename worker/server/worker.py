@@ -457,6 +457,8 @@ class Worker:
         self._fetcher.sweep()
         self._packer.sweep(self._store)
         self._scheduler.look()
+        link = self._scheduler.link
+        assert link is not None
         fetched, served, ours = self._fetcher.traffic(), self._server.traffic(), self._scheduler.traffic()
         metrics = {
             **self._metrics.sample(),
@@ -469,10 +471,9 @@ class Worker:
             "spilled": 0,
             "shared": self._packer.shared_bytes,
             "mapped": mapped_bytes(),
-            "round_trip": self._link.round_trip(),
+            "round_trip": link.round_trip(),
         }
-        assert self._scheduler.link is not None
-        self._scheduler.link.send((HEARTBEAT, metrics))
+        link.send((HEARTBEAT, metrics))
 
     def _stop(self, stop: Stop) -> None:
         self._begin_end(ExitReason.RESTART if stop.mode == "restart" else ExitReason.CLOSED, stop.reason)
