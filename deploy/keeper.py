@@ -169,7 +169,10 @@ class Keeper:
         words = last_lines(await process.last_output(), code)
         killed_for = watch.killed_for if code == -signal.SIGKILL else ""
         memory = watch.memory
-        return Obituary(process.pid, code, lasted, memory.last, memory.limit, killed_for, last_words=words)
+        running = () if process.board is None else process.board.running
+        return Obituary(
+            *(process.pid, code, lasted, memory.last, memory.limit, killed_for), last_words=words, running=running
+        )
 
     def _give_up(self, process: ChildProcess, reason: str) -> None:
         self.failure = f"{self.name} {reason}"

@@ -49,6 +49,8 @@ class Obituary:
         Whether it was to end, and was killed because it did not.
     last_words : tuple of str
         The last lines that it wrote to stderr.
+    running : tuple of int
+        The attempts that ran then; none if nobody knows.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Obituary:
     killed_for: str = ""
     planned: bool = False
     last_words: tuple[str, ...] = ()
+    running: tuple[int, ...] = ()
 
     @property
     def cause(self) -> str:

@@ -35,7 +35,7 @@ class Reporter:
         """What to call when the process of the worker with that name has ended."""
 
         def tell(obituary: Obituary) -> None:
-            what = ("worker_died", name, obituary.pid, obituary.cause, obituary.sentence)
+            what = ("worker_died", name, obituary.pid, obituary.cause, obituary.sentence, obituary.running)
             self._call_soon(f"report of worker {name}", *what)
 
         return tell

@@ -105,6 +105,6 @@ def _redact_row(row: Row, hidden: dict[int, _Hide]) -> Row:
 
 def _redact_call(message: Message) -> Message:
     op, request, method, args = message
-    if method == "worker_died" and len(args) == 4:  # the last words of a process
-        args = (*args[:3], hide_text(args[3]))
+    if method == "worker_died" and len(args) == 5:  # the last words of a process
+        args = (*args[:3], hide_text(args[3]), *args[4:])
     return (op, request, method, args)

@@ -1,9 +1,9 @@
 """Workers that died, the tasks that may have done it, and how such a task is judged.
 
-A task that may have been running on a worker when that died is a *suspect*: from then on it runs with a worker to itself,
-so that the next death is held against nobody else. After ``KILLS_MAX`` deaths it is failed, with all that is known about
-each of them. Whoever keeps the processes tells how they ended, a little after their connections break; the verdict waits
-for that, but not for long.
+Whoever kept the process of a worker tells which attempts it died with: its threads note what they run where that outlives them.
+If nobody tells, those are taken that it may have started. Such a task is a *suspect*: from then on it runs with a worker to
+itself, so that the next death is held against nobody else. After ``KILLS_MAX`` deaths it is failed, with all that is known
+about each of them. All this may be told a little after the connection has broken; a verdict waits for it, but not for long.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Deaths:
     def __init__(self) -> None:
         self.last: dict[str, Death] = {}  # by incarnation, oldest first
         self.early: dict[
-            tuple[str, int], tuple[str, str]
-        ] = {}  # stories by name and process, of deaths not noticed yet
+            tuple[str, int], tuple[str, str, tuple[int, ...]]
+        ] = {}  # causes, stories and attempts by name and process, of deaths not noticed yet
         self.suffered: dict[Key, list[tuple[int, Death]]] = {}  # by suspect: the attempt, and the death that ended it
         self.pending: dict[TaskState, tuple[float, Requirement]] = {}  # to be judged: until when, and what it asked for
         self.nowhere = Requirement(workers=())  # where those wait: no worker may run them
@@ -84,10 +84,10 @@ def record(core: Core, ws: WorkerState, reason: str) -> None:
     """A worker died without being told to: note it, and hold it against what may have been running."""
     deaths = core.deaths
     death = deaths.last[ws.incarnation] = Death(ws, reason)
-    death.cause, death.story = deaths.early.pop((death.name, death.pid), ("", ""))
+    death.cause, death.story, told = deaths.early.pop((death.name, death.pid), ("", "", ()))
     if len(deaths.last) > REMEMBERED_MAX:
         del deaths.last[next(iter(deaths.last))]
-    running = may_be_running(ws)
+    running = [ts for ts in (*ws.assigned, *ws.long_running) if ts.attempt in told] or may_be_running(ws)
     alone = [ts for ts in running if ts.requirement.usual is not None]
     for ts in alone or running:  # beside one that was to run alone there may be what had left its slot long before
         if not ts.kills:
@@ -107,19 +107,21 @@ def confine(core: Core, ts: TaskState) -> None:
     core.deaths.pending[ts] = (core.now if told else core.now + VERDICT_S, usual)
 
 
-def tell(core: Core, name: str, pid: int, cause: str, story: str) -> None:
-    """Whoever kept the process of a worker says how it ended."""
+def tell(core: Core, name: str, pid: int, cause: str, story: str, running: tuple[int, ...]) -> None:
+    """Whoever kept the process of a worker says how it ended, and which attempts ran then."""
     deaths = core.deaths
     story = story[:STORY_CHARS_MAX]
     death = next((d for d in reversed(deaths.last.values()) if (d.name, d.pid) == (name, pid)), None)
     if death is None:
-        deaths.early[name, pid] = (cause, story)
+        deaths.early[name, pid] = (cause, story, running)
         if len(deaths.early) > REMEMBERED_MAX:
             del deaths.early[next(iter(deaths.early))]
         return
     death.cause, death.story = cause, story
     if cause == PLANNED:
         _pardon(core, death)
+    elif any(attempt in running for entries in deaths.suffered.values() for attempt, by in entries if by is death):
+        _pardon(core, death, but=running)
     for ts, (_, usual) in list(deaths.pending.items()):
         if all(known.story for _, known in deaths.suffered.get(ts.key, ())):
             deaths.pending[ts] = (core.now, usual)
@@ -127,7 +129,7 @@ def tell(core: Core, name: str, pid: int, cause: str, story: str) -> None:
 
 def told_cause(core: Core, ws: WorkerState) -> str | None:
     """The cause of a worker's death, if that was told although the death has not been noticed."""
-    return core.deaths.early.get((ws.name, ws.info.get("pid", 0)), (None, ""))[0]
+    return core.deaths.early.get((ws.name, ws.info.get("pid", 0)), (None,))[0]
 
 
 def recant(core: Core, incarnation: str) -> None:
@@ -137,10 +139,10 @@ def recant(core: Core, incarnation: str) -> None:
         _pardon(core, death)
 
 
-def _pardon(core: Core, death: Death) -> None:
-    """A death turns out to have been planned, or none: it is held against nobody."""
+def _pardon(core: Core, death: Death, but: tuple[int, ...] = ()) -> None:
+    """A death is held against nobody any more, but these attempts: it was planned, or none, or they did not run then."""
     for key, entries in list(core.deaths.suffered.items()):
-        kept = [entry for entry in entries if entry[1] is not death]
+        kept = [entry for entry in entries if entry[1] is not death or entry[0] in but]
         ts = core.tasks.get(key)
         if ts is not None and ts.kills and len(kept) < len(entries):
             ts.kills -= 1

@@ -211,10 +211,10 @@ class SchedulerMachine:
         rejoin.leave(core, ws, event.reason)
         self.relay.on_worker_left(ws)
 
-    def on_story(self, name: str, pid: int, cause: str, story: str) -> None:
+    def on_story(self, name: str, pid: int, cause: str, story: str, running: tuple[int, ...]) -> None:
         """Whoever kept the process of a worker tells how it ended: if it was away, it will not come back."""
         core = self.core
-        deaths.tell(core, name, pid, cause, story)
+        deaths.tell(core, name, pid, cause, story, running)
         for ws, reason in rejoin.away(core):
             if deaths.told_cause(core, ws) is not None:
                 self._leave(ws.incarnation, reason, planned=cause == deaths.PLANNED)

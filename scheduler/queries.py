@@ -249,12 +249,21 @@ def retire_workers(machine: SchedulerMachine, peer: Asker, request: int, names: 
 
 
 def worker_died(
-    machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: int, cause: str, story: str
+    machine: SchedulerMachine,
+    peer: Asker,
+    request: int,
+    name: str,
+    pid: int,
+    cause: str,
+    story: str,
+    running: tuple[int, ...],
 ) -> None:
-    """Whoever keeps the process of a worker tells how it ended: in a word, and in words."""
+    """Whoever keeps the process of a worker tells how it ended: in a word, in words, and with which attempts."""
     if not all(isinstance(value, str) for value in (name, cause, story)) or not isinstance(pid, int):
         raise ValueError("a name, a number, a word and a text are needed")
-    machine.on_story(name, pid, cause, story)
+    if not all(isinstance(attempt, int) for attempt in running):
+        raise ValueError("attempts are numbers")
+    machine.on_story(name, pid, cause, story, tuple(running))
 
 
 def vouch(machine: SchedulerMachine, peer: Asker, request: int, name: str, pid: int, busy: float) -> None:

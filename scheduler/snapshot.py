@@ -81,7 +81,7 @@ _NOTED: Final[dict[type, dict[str, Callable[[Any], Any]]]] = {
     Function: {"payload": hide_payload},
     Failure: {"payload": hide_payload, "text": error_class, "traceback": hide_text},
     Death: {"story": hide_text},
-    Deaths: {"early": lambda told: {who: (cause, hide_text(story)) for who, (cause, story) in told.items()}},
+    Deaths: {"early": lambda told: {who: (story[0], hide_text(story[1]), story[2]) for who, story in told.items()}},
     Terms: {"for_worker": lambda terms: terms and (terms[0], hide_payload(terms[1]))},
     Fetch: {
         "got": lambda rows: [(key, b"") for key, _ in rows],

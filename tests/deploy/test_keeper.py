@@ -17,6 +17,7 @@ from myscheduler.deploy.standstill import Standstill, Verdict
 
 class FakeBoard:
     beats = 1
+    running = (5, 6)
 
 
 class FakeProcess:
@@ -251,7 +252,7 @@ async def test_vouches_for_what_lives_and_kills_what_is_stopped(
     async with asyncio.timeout(5):
         await place.started.wait()
     assert words == [(1, 0.0)]
-    assert [death.cause for death in place.deaths] == ["stopped"]
+    assert [(death.cause, death.running) for death in place.deaths] == [("stopped", (5, 6))]
     assert (
         "worker 3 (pid 1) was killed by its keeper because somebody had stopped it (SIGSTOP) for 12.5 s" in caplog.text
     )

@@ -106,7 +106,7 @@ def test_a_crash_is_explained_and_its_neighbour_is_not_blamed(capfd: pytest.Capt
         cluster.get_client() as client,
     ):
         neighbours = client.map(slowly, range(8))
-        bad = client.submit(crash, priority=1)  # so that it is surely among those that may have been running
+        bad = client.submit(crash)
         with pytest.raises(KilledWorkerError) as caught:
             bad.result(timeout=60)
         assert client.gather(neighbours) == list(range(8))

@@ -20,9 +20,9 @@ async def test_tells_who_died_and_how() -> None:
         calls.append(args)
 
     reporter = Reporter(call)
-    reporter.about("3")(Obituary(12, 7, 1.0))
+    reporter.about("3")(Obituary(12, 7, 1.0, running=(4, 9)))
     await reporter.finish()
-    assert calls == [("worker_died", "3", 12, "exit", "exited with code 7 after 1.0 s")]
+    assert calls == [("worker_died", "3", 12, "exit", "exited with code 7 after 1.0 s", (4, 9))]
 
 
 @pytest.mark.parametrize("error", [ClosedError("gone"), OSError("no route"), TimeoutError()])

@@ -52,8 +52,8 @@ def test_values_on_their_way_and_last_words_go() -> None:
         (("x", b""),),
         (("y", "(not kept)"),),
     )
-    call = (m.CALL, 1, "worker_died", ("w", 7, "exit", "its last words: secret"))
-    assert redact(call) == (m.CALL, 1, "worker_died", ("w", 7, "exit", "(not kept)"))
+    call = (m.CALL, 1, "worker_died", ("w", 7, "exit", "its last words: secret", (1,)))
+    assert redact(call) == (m.CALL, 1, "worker_died", ("w", 7, "exit", "(not kept)", (1,)))
     assert hide_text("") == ""
 
 

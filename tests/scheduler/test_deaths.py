@@ -16,8 +16,10 @@ def failures(cluster: Cluster) -> dict[Any, str]:
     return {row[0]: row[2] for row in cluster.rows("c", m.FAILED)}
 
 
-def tell(cluster: Cluster, name: str, story: str, cause: str = "crash", pid: int = 1) -> None:
-    assert cluster.call("worker_died", name, pid, cause, story) is None
+def tell(
+    cluster: Cluster, name: str, story: str, cause: str = "crash", pid: int = 1, running: tuple[int, ...] = ()
+) -> None:
+    assert cluster.call("worker_died", name, pid, cause, story, running) is None
 
 
 class TestVerdict:
@@ -124,7 +126,18 @@ class TestVerdict:
         cluster.say("c", (m.RELEASE, ("bad",)))
         assert deaths.suffered == {}
 
-    @pytest.mark.parametrize("arguments", [(), ("w0",), (1, 1, "", ""), ("w0", "1", "", ""), ("w0", 1, "", None)])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("w0",),
+            (1, 1, "", "", ()),
+            ("w0", "1", "", "", ()),
+            ("w0", 1, "", None, ()),
+            ("w0", 1, "", "", ("1",)),
+            ("w0", 1, "", "", 1),
+        ],
+    )
     def test_garbled_stories_are_refused(self, arguments: tuple[Any, ...]) -> None:
         cluster = Cluster()
         cluster.say("c", (m.CALL, 90, "worker_died", arguments))
@@ -136,6 +149,59 @@ def kill(cluster: Cluster, times: int, prefix: str = "w") -> None:
     for index in range(times):
         cluster.worker(f"{prefix}{index}")
         cluster.lose(f"{prefix}{index}")
+
+
+class TestBlame:
+    @staticmethod
+    def _running(cluster: Cluster) -> dict[Any, int]:
+        """Four tasks at a worker with two threads."""
+        cluster.worker("w0", nthreads=2)
+        cluster.submit({"a": (), "b": (), "c": (), "d": ()})
+        runs = cluster.runs("w0")
+        assert list(runs) == ["a", "b", "c", "d"]
+        return runs
+
+    @staticmethod
+    def _kills(cluster: Cluster) -> list[int]:
+        return [cluster.core.tasks[key].kills for key in ("a", "b", "c", "d")]
+
+    def test_exactly_those_are_suspects_that_ran(self) -> None:
+        cluster = Cluster()
+        runs = self._running(cluster)
+        tell(cluster, "w0", "it crashed", running=(runs["c"],))
+        cluster.lose("w0")
+        assert self._kills(cluster) == [0, 0, 1, 0]
+
+    def test_what_ran_outside_of_the_slots_counts_as_well(self) -> None:
+        cluster = Cluster()
+        runs = self._running(cluster)
+        cluster.say("w0", (m.SECEDED, (("b", runs["b"]),)))
+        tell(cluster, "w0", "it crashed", running=(runs["b"], runs["d"]))
+        cluster.lose("w0")
+        assert self._kills(cluster) == [0, 1, 0, 1]
+
+    def test_if_nobody_knows_those_are_taken_that_may_have_run(self) -> None:
+        cluster = Cluster()
+        self._running(cluster)
+        tell(cluster, "w0", "it crashed", running=(999,))
+        cluster.lose("w0")
+        assert self._kills(cluster) == [1, 1, 0, 0]
+
+    def test_who_turns_out_to_be_innocent_later_is_acquitted(self) -> None:
+        cluster = Cluster()
+        runs = self._running(cluster)
+        cluster.lose("w0")
+        assert self._kills(cluster) == [1, 1, 0, 0]
+        tell(cluster, "w0", "it crashed", running=(runs["b"],))
+        assert self._kills(cluster) == [0, 1, 0, 0]
+        assert cluster.core.tasks["a"].requirement is cluster.core.common
+
+    def test_a_late_word_of_what_nobody_suspected_changes_nothing(self) -> None:
+        cluster = Cluster()
+        runs = self._running(cluster)
+        cluster.lose("w0")
+        tell(cluster, "w0", "it crashed", running=(runs["d"],))
+        assert self._kills(cluster) == [1, 1, 0, 0]
 
 
 class TestPardon:

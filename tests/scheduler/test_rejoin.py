@@ -77,13 +77,13 @@ class TestAway:
         cluster = Cluster(workers=3)
         cluster.submit({f"slow-{i}": () for i in range(3)})
         cluster.cut("w0")
-        cluster.call("worker_died", "w0", 1, "crash", "it crashed")
+        cluster.call("worker_died", "w0", 1, "crash", "it crashed", ())
         assert list(cluster.core.workers) == ["w1", "w2"]
-        cluster.call("worker_died", "w1", 1, "crash", "it crashed")
+        cluster.call("worker_died", "w1", 1, "crash", "it crashed", ())
         cluster.cut("w1")
         assert list(cluster.core.workers) == ["w2"]
         cluster.cut("w2")
-        cluster.call("worker_died", "w2", 1, PLANNED, "it was killed at the end")
+        cluster.call("worker_died", "w2", 1, PLANNED, "it was killed at the end", ())
         assert sorted(ts.kills for ts in cluster.core.tasks.values()) == [0, 1, 1]
         assert cluster.core.deaths.early == {}
 

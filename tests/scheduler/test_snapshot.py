@@ -27,7 +27,7 @@ def busy() -> Cluster:
         cluster.fail(worker, {key: attempt for key, attempt in runs.items() if key == "again"})
         cluster.finish(worker, {key: attempt for key, attempt in runs.items() if key != "again"})
     cluster.say("c", (m.FETCH, 90, ("b", "nowhere")), (m.CALL, 91, "wait_for_workers", (3,)))
-    cluster.call("worker_died", "w9", 1, "exit", "secret words")
+    cluster.call("worker_died", "w9", 1, "exit", "secret words", (5,))
     return cluster
 
 

@@ -25,6 +25,7 @@ from myscheduler.protocol import pickling
 from myscheduler.protocol.blob import Blob
 from myscheduler.protocol.messages import FLAG_WANTED
 from myscheduler.worker.server import context
+from myscheduler.worker.server.board import LANES_MAX, Board
 from myscheduler.worker.server.calls import Functions
 from myscheduler.worker.server.executor import Executor, Reports
 from tests.client.support import eventually_async
@@ -36,7 +37,8 @@ class Bench:
     """An executor and what it reported."""
 
     def __init__(self, nthreads: int = 1) -> None:
-        self.executor = Executor(nthreads, self._on_reports, owner="the worker")
+        self.board = Board.private()
+        self.executor = Executor(nthreads, self._on_reports, owner="the worker", board=self.board)
         self.batches: list[Reports] = []
         self.attempts = 0
         self._changed = asyncio.Event()
@@ -504,3 +506,53 @@ def test_undefined_functions_are_forgotten() -> None:
     functions.undefine((func_id, b"unknown"))
     with pytest.raises(InternalError, match="without its function"):
         functions.load("x", func_id)
+
+
+def noted() -> tuple[int, ...]:
+    """What runs, as seen from inside a task."""
+    run = context.current_run.get()
+    assert run is not None
+    return run.executor._board.running
+
+
+async def test_what_runs_is_noted_wherever_it_runs(bench: Bench) -> None:
+    gate = _Gate()
+
+    async def wait_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    waiting = bench.submit(wait_for_ever)
+    await bench.until(lambda: bench.board.running == (waiting,))
+
+    def leave_and_come_back() -> list[tuple[int, ...]]:
+        seen = [noted()]
+        context.secede()
+        seen.append(noted())
+        _Gate.entered.set()
+        _Gate.opened.wait(TIMEOUT_S)
+        context.rejoin()
+        return [*seen, noted()]
+
+    moving = bench.submit(leave_and_come_back)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
+    beside = bench.submit(noted)
+    assert await bench.result(beside) == (beside, waiting, moving)
+    gate.open()
+    seen = await bench.result(moving)
+    assert [set(running) for running in seen] == [{waiting, moving}] * 3
+    assert bench.executor.cancel([("task-1", waiting)], running=True) == []
+    await eventually_async(lambda: bench.board.running == ())
+
+
+async def test_more_threads_than_can_be_noted_run_as_well() -> None:
+    board = Board.private()
+    assert len(board.pool(LANES_MAX)) == LANES_MAX
+    board.note(3, 7)
+    assert board.running == (7,)
+    assert len(board.pool(LANES_MAX + 1)) == LANES_MAX + 1
+    assert board.running == ()  # nobody knows
+    board.clear()
+    board.note(LANES_MAX - 1, 8)
+    assert board.running == (8,)
+    board.note(LANES_MAX, 9)
+    assert board.running == ()

@@ -64,14 +64,15 @@ def main() -> None:
     try:
         config = _read_config()
         _prepare_process(config)
-        worker = _worker(config)
+        board = _board(config)
+        worker = _worker(config, board)
         preloads = Preloads(config.get("preload") or ())
     except (MySchedulerError, OSError, ValueError, TypeError, KeyError) as error:
         print(f"worker: wrong configuration: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE)
     gc.freeze()  # what was imported stays; the collector need not look at it
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
-    code = asyncio.run(_run(worker, preloads, config))
+    code = asyncio.run(_run(worker, preloads, config, board))
     if code is None:
         _replace_process(config)
     _tell_parent(config, b"0")
@@ -82,7 +83,7 @@ def main() -> None:
     os._exit(FAILED if code is None else code)
 
 
-async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> int | None:
+async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any], board: Board) -> int | None:
     """The exit code, or None for a restart."""
     loop = asyncio.get_running_loop()
     lifeline = config.get("lifeline_fd")
@@ -96,8 +97,7 @@ async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> in
         if not starting.cancel():
             tasks[loop.create_task(worker.close(signal_name))] = None
 
-    if config.get("board_fd") is not None:
-        _beat(loop, Board(config["board_fd"]))
+    _beat(loop, board)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     worker.at_close(lambda: preloads.teardown(worker))
@@ -119,8 +119,7 @@ async def _run(worker: Worker, preloads: Preloads, config: dict[str, Any]) -> in
 
 
 def _beat(loop: asyncio.AbstractEventLoop, board: Board) -> None:
-    """Let the keeper see that the loop turns; the life before in this process may have left something."""
-    board.clear()
+    """Let the keeper see that the loop turns."""
 
     def beat() -> None:
         board.beat()
@@ -146,12 +145,21 @@ async def _start(worker: Worker, preloads: Preloads) -> None:
     await worker.start()
 
 
-def _worker(config: Mapping[str, Any]) -> Worker:
+def _board(config: Mapping[str, Any]) -> Board:
+    """Where the keeper looks, if there is one; the life before in this process may have left something."""
+    descriptor = config.get("board_fd")
+    board = Board.private() if descriptor is None else Board(descriptor)
+    board.clear()
+    return board
+
+
+def _worker(config: Mapping[str, Any], board: Board) -> Worker:
     credentials = config.get("credentials")
     return Worker(
         config["scheduler"],
         credentials=None if credentials is None else Credentials.from_dict(credentials),
         host=config.get("host"),
+        board=board,
         **config.get("options", {}),
     )
 

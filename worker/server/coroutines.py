@@ -87,7 +87,7 @@ class Coroutines:
         self, run: Run, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any
     ) -> None:
         executor = self._executor
-        lane = executor.take_lane()
+        lane = executor.take_lane(row[1])
         current_run.set(run)
         try:
             value = await function(*args, **kwargs)

@@ -24,6 +24,7 @@ from ...base.units import format_seconds
 from ...protocol import pickling
 from ...protocol.messages import Row
 from ..events import Copy
+from .board import Board
 from .calls import Functions, describe_result
 from .context import Run, Slot, current_run
 from .coroutines import Coroutines
@@ -72,6 +73,8 @@ class Executor:
         What ``get_worker()`` returns inside tasks.
     name : str
         Start of the names of the threads.
+    board : Board, optional
+        Where the threads note what they run.
 
     Notes
     -----
@@ -79,7 +82,12 @@ class Executor:
     """
 
     def __init__(
-        self, nthreads: int, on_reports: Callable[[Reports], None], owner: object = None, name: str = "worker"
+        self,
+        nthreads: int,
+        on_reports: Callable[[Reports], None],
+        owner: object = None,
+        name: str = "worker",
+        board: Board | None = None,
     ) -> None:
         self.owner = owner
         self.functions = Functions()
@@ -98,6 +106,8 @@ class Executor:
         #: of runs that are here and have any, by attempt
         self._terms: dict[int, Terms] = {}
         self._limits = Limits(self._loop, self._report_overdue)
+        self._board = board or Board.private()
+        self._runs = self._board.pool(nthreads)
         self._awake = False
         self._lanes = _Lanes(nthreads)
         self._rejoining: dict[_Rejoin, None] = {}
@@ -230,7 +240,7 @@ class Executor:
         thread.start()
 
     def _work(self, slot: Slot) -> None:
-        get, pending = self._queue.get, self._pending
+        get, pending, runs = self._queue.get, self._pending, self._runs
         while True:
             item = get()
             if isinstance(item, tuple):
@@ -238,11 +248,13 @@ class Executor:
                 inputs = pending.pop(item[1], None)
                 if inputs is None:
                     continue
+                runs[slot.index] = slot.attempt
                 self._run(item, inputs, slot)
                 del item, inputs
                 if slot.left:
-                    self._lanes.release(slot.index)
+                    self.release_lane(slot.index)
                     break
+                runs[slot.index] = 0
             elif item is None:
                 break
             else:
@@ -321,7 +333,8 @@ class Executor:
 
     def secede(self, run: Run, slot: Slot) -> None:
         """Let another thread take the slot of this one."""
-        index, slot.index, slot.left = slot.index, self._lanes.take(), True
+        index, slot.index, slot.left = slot.index, self.take_lane(run.attempt), True
+        self._runs[index] = 0
         self.moved(run.key, run.attempt, left=True)  # told before anything the other one does
         self._start_thread(index)
 
@@ -334,7 +347,8 @@ class Executor:
             token.given.wait()
         del self._rejoining[token]
         if token.index >= 0:
-            self._lanes.release(slot.index)
+            self._runs[token.index] = run.attempt
+            self.release_lane(slot.index)
             slot.index, slot.left = token.index, False
             self.moved(run.key, run.attempt, left=False)
 
@@ -344,12 +358,15 @@ class Executor:
                 self._coroutines = Coroutines(self, f"{self._name}-coroutines")
         self._coroutines.start(row, start, function, args, kwargs)
 
-    def take_lane(self) -> int:
-        """A row of the task stream for what runs outside of the pool."""
-        return self._lanes.take()
+    def take_lane(self, attempt: int) -> int:
+        """A row of the task stream for a run outside of the pool."""
+        lane = self._lanes.take()
+        self._board.note(lane, attempt)
+        return lane
 
     def release_lane(self, lane: int) -> None:
         """Give it back."""
+        self._board.note(lane, 0)
         self._lanes.release(lane)
 
 

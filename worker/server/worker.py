@@ -43,6 +43,7 @@ from ..events import (
     Undefine,
 )
 from ..machine import WorkerMachine
+from .board import Board
 from .executor import Executor, Reports
 from .exits import ExitReason
 from .metrics import Metrics
@@ -131,6 +132,7 @@ class Worker:
         memory_pause: float = 0.0,
         shared_memory: bool | None = None,
         lease: float | str | None = None,
+        board: Board | None = None,
     ) -> None:
         if nthreads is not None and nthreads < 1:
             raise UsageError(f"a worker needs at least one thread, not {nthreads}")
@@ -140,6 +142,7 @@ class Worker:
         self.name = name or ""
         self.memory_limit = memory_share(memory_limit, self.nthreads)
         self._pause_at = int(self.memory_limit * memory_pause)
+        self._board = board
         self.resources = {str(key): float(amount) for key, amount in (resources or {}).items()}
         self.incarnation = IdSource().incarnation()
         #: where others fetch data; known after ``start``
@@ -231,7 +234,7 @@ class Worker:
         self.address = self._listener.address
         self.name = self.name or self.address
         self._machine = WorkerMachine(self.incarnation, self.nthreads, self.address, self._pause_at)
-        self._executor = Executor(self.nthreads, self._on_reports, self, f"worker-{self.name}")
+        self._executor = Executor(self.nthreads, self._on_reports, self, f"worker-{self.name}", self._board)
         await self._scheduler.register(self._connect_timeout)
 
     def _listen_address(self, link: Link) -> str:
