@@ -194,10 +194,14 @@ class Networked(Cluster):
 
     hosts: Hosts
     commands: ByHand
+    #: one per host, if there are any
+    proxies: list[subprocess.Popen[str]]
 
 
 @contextmanager
-def networked(workers: int, threads: int = 1, delay: float = 0.0, jitter: float = 0.0) -> Iterator[Networked]:
+def networked(
+    workers: int, threads: int = 1, *, delay: float = 0.0, jitter: float = 0.0, chaos: bool = False
+) -> Iterator[Networked]:
     """A cluster over several hosts, encrypted as by default; nothing may be left of it."""
     token = observe.mark()
     with ExitStack() as stack:
@@ -206,8 +210,10 @@ def networked(workers: int, threads: int = 1, delay: float = 0.0, jitter: float 
         hosts = stack.enter_context(Hosts(workers + 1))
         hosts.enter(1)
         stack.callback(lambda: observe.end_all(observe.marked(token)))
+        # Before there is any connection, for what is connected already is not led elsewhere.
+        proxies = stack.enter_context(hosts.chaos(range(1, workers + 2))) if chaos else []
         commands = ByHand(folder, hosts.address(1))
-        stack.callback(expect_nothing_left, token)
+        stack.callback(lambda: expect_nothing_left(token, besides=[proxy.pid for proxy in proxies]))
         stack.callback(commands.close)
         if delay:
             stack.enter_context(hosts.slow_wires(range(2, workers + 2), delay, jitter))
@@ -215,6 +221,6 @@ def networked(workers: int, threads: int = 1, delay: float = 0.0, jitter: float 
             commands.start_worker(f"w{host}", inside=hosts.inside(host), threads=threads)
         with commands.connect() as client:
             cluster = Networked(client, folder)
-            cluster.hosts, cluster.commands = hosts, commands
+            cluster.hosts, cluster.commands, cluster.proxies = hosts, commands, proxies
             cluster.wait_for_workers(workers)
             yield cluster

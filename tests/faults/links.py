@@ -13,8 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,18 +150,6 @@ def narrow(cluster: Networked, trial: Trial) -> None:
 # ---- C9: broken connections ----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def chaotic(workers: int) -> Iterator[tuple[Networked, list[subprocess.Popen[str]]]]:
-    """A cluster whose connections can be broken, those of its client as well."""
-    with networked(workers) as cluster, cluster.hosts.chaos(range(1, workers + 2)) as proxies:
-        # What is connected already is not led through the proxies; the next connections are.
-        for host in range(2, workers + 2):
-            subprocess.run(
-                [*cluster.hosts.inside(host), "ss", "-K", "dport", ">", "1023"], capture_output=True, check=False
-            )
-        yield cluster, proxies
-
-
 @row(
     "C9",
     "connections are reset between messages and within, cut into single bytes, stalled",
@@ -170,10 +157,10 @@ def chaotic(workers: int) -> Iterator[tuple[Networked, list[subprocess.Popen[str
     wanted=1,
     seconds=240,
     waits=True,
-    place=partial(chaotic, 3),
+    place=partial(networked, 3, chaos=True),
 )
-def break_connections(place: tuple[Networked, list[subprocess.Popen[str]]], trial: Trial) -> None:
-    cluster, proxies = place
+def break_connections(cluster: Networked, trial: Trial) -> None:
+    proxies = cluster.proxies
     before = [tell(proxy, "off") for proxy in proxies]
     began, cuts, jobs = time.monotonic(), 0, 0
     while cuts < 2000 and time.monotonic() < began + 200:

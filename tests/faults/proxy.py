@@ -59,6 +59,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chao
     broken = any(task.exception() is None and task.result() for task in done)
     for task in pending:
         task.cancel()
+    await asyncio.wait(ways)
     for each in (writer, far_writer):
         if broken:
             each.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
