@@ -16,6 +16,7 @@ from ...base.ids import Epoch, IdSource
 from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
 from ...transport import Link, Listener, listen
+from ...transport.stuck import StuckLinks
 from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Strays, Warn
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
@@ -96,6 +97,7 @@ class SchedulerServer:
         self._timer: asyncio.TimerHandle | None = None
         self._strays = 0  # dropped frames of links that are gone
         self._strays_told = 0
+        self._stuck = StuckLinks()
         self._looked = 0.0  # when arrivals were noted last
         self.machine: SchedulerMachine
 
@@ -225,6 +227,9 @@ class SchedulerServer:
         heard = [p for p, link in self._links.items() if link.role is Role.WORKER and link.last_read >= since]
         if heard:
             self._inbox.append(Heard(tuple(heard)))
+        # Workers are judged by what they say; a busy one may read nothing for long.
+        for link in self._stuck.look(self._looked, [x for x in self._links.values() if x.role is not Role.WORKER]):
+            logger.warning("closed the connection of %s %s, which stopped reading", link.role, link.remote)
         self._note_strays()
 
     def _note_strays(self) -> None:

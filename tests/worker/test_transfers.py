@@ -110,14 +110,26 @@ async def test_links_are_used_again(scene: Scene) -> None:
     assert len(scene.holder.links) == 1
 
 
-async def test_a_link_that_breaks_fails_the_fetch_and_the_next_one_connects_anew(scene: Scene) -> None:
+async def test_over_a_new_link_a_peer_is_asked_again_when_the_first_breaks(scene: Scene) -> None:
     scene.fetcher.start(Fetch(scene.address, 1, (("x", 7),)))
-    await scene.holder.request()
+    assert await scene.holder.request() == (m.GET_DATA, 1, (("x", 7),))
     scene.holder.links[0].close("broken")
+    assert await scene.holder.request() == (m.GET_DATA, 1, (("x", 7),))
+    scene.holder.links[1].send((m.DATA, 1, (("x", pickling.dumps(5)),), ()))
+    event = await scene.event()
+    assert isinstance(event, FetchEnded)
+    assert scene.store["x"] == 5
+
+
+async def test_a_link_that_breaks_again_fails_the_fetch_and_the_next_one_connects_anew(scene: Scene) -> None:
+    scene.fetcher.start(Fetch(scene.address, 1, (("x", 7),)))
+    for number in range(2):
+        await scene.holder.request()
+        scene.holder.links[number].close("broken")
     assert await scene.event() == FetchFailed(scene.address, 1)
     scene.fetcher.start(Fetch(scene.address, 2, (("x", 7),)))
     assert (await scene.holder.request())[1] == 2
-    assert len(scene.holder.links) == 2
+    assert len(scene.holder.links) == 3
 
 
 async def test_the_answer_to_another_request_fails_the_fetch(scene: Scene) -> None:

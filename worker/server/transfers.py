@@ -18,6 +18,7 @@ from ...base.keys import Key
 from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, SHARED, STORED, Message, Role, Row
 from ...transport import Link, connect
 from ...transport.shared import fetch_rows, is_near, place
+from ...transport.stuck import StuckLinks
 from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, FetchStalled, Stored
 from .calls import type_name
 from .packing import Packer, failure
@@ -62,6 +63,7 @@ class Server:
         self.packer = packer
         self.handle = handle
         self._links: dict[Link, None] = {}
+        self._stuck = StuckLinks()
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -75,6 +77,10 @@ class Server:
         self._links.pop(link, None)
         self.bytes_in += link.bytes_in
         self.bytes_out += link.bytes_out
+
+    def sweep(self) -> None:
+        """Disconnect who stopped reading; call now and then."""
+        self._stuck.look(asyncio.get_running_loop().time(), self._links)
 
     def traffic(self) -> tuple[int, int]:
         """Bytes received and sent since the start."""
@@ -208,9 +214,9 @@ class Fetcher:
         if link is None:
             return  # to be dialled has a limit of its own
         if silence > STALLED_S:
-            link.close(f"no byte came for {STALLED_S:g} s")
+            peer.give_up(f"no byte came for {STALLED_S:g} s")
         elif link.machine_silence() > SLOW_S:
-            link.close(f"its machine has been silent for {SLOW_S:g} s")
+            peer.give_up(f"its machine has been silent for {SLOW_S:g} s")
 
     def traffic(self) -> tuple[int, int]:
         """Bytes received and sent since the start."""
@@ -231,7 +237,12 @@ class Fetcher:
 
     async def _fetch(self, fetch: Fetch) -> None:
         try:
-            rows, missing = await self._ask(fetch)
+            try:
+                rows, missing = await self._ask(fetch)
+            except _BrokenLinkError as error:
+                # It says nothing of the peer, whose data would be lost for nothing; whether it is still there, dialling tells.
+                logger.info("asking worker %s again: %s", fetch.address, error)
+                rows, missing = await self._ask(fetch)
         except (MySchedulerError, OSError) as error:
             logger.info("cannot fetch %d values from worker %s: %s", len(fetch.rows), fetch.address, error)
             self._handle(FetchFailed(fetch.address, fetch.request))
@@ -298,6 +309,10 @@ class Fetcher:
             self.bytes_out += peer.link.bytes_out
 
 
+class _BrokenLinkError(ConnectionFailedError):
+    """A link broke before the answer had come."""
+
+
 class _Peer:
     """A worker that we fetch from."""
 
@@ -321,7 +336,7 @@ class _Peer:
         """The rows and the missing of the answer. The machine has one request per address under way, so have we."""
         assert self.link is not None
         if self.link.closed:
-            raise ConnectionFailedError(f"the link to worker {self.link.remote} was lost")
+            raise _BrokenLinkError(f"the link to worker {self.link.remote} was lost")
         self.answer = asyncio.get_running_loop().create_future()
         self.expect(request[1])
         self.link.send(request)
@@ -345,4 +360,12 @@ class _Peer:
     def on_closed(self, link: Link, reason: str) -> None:
         """No answer will come."""
         if self.answer is not None and not self.answer.done():
-            self.answer.set_exception(ConnectionFailedError(f"the link to worker {link.remote} was lost: {reason}"))
+            self.answer.set_exception(_BrokenLinkError(f"the link to worker {link.remote} was lost: {reason}"))
+
+    def give_up(self, reason: str) -> None:
+        """Wait no longer for the answer."""
+        assert self.link is not None
+        assert self.answer is not None
+        if not self.answer.done():
+            self.answer.set_exception(ConnectionFailedError(f"gave up worker {self.link.remote}: {reason}"))
+        self.link.close(reason)

@@ -458,6 +458,7 @@ class Worker:
         self._scales.weigh(self._store.nbytes)
         self._executor.synchronise_clock()
         self._fetcher.sweep()
+        self._server.sweep()
         self._packer.sweep(self._store)
         self._scheduler.look()
         link = self._scheduler.link
