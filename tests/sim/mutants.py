@@ -1,4 +1,4 @@
-"""``make mutants``: twenty ways to break our own code, and how many seeds it takes until the simulator notices.
+"""``make mutants``: twenty-two ways to break our own code, and how many seeds it takes until the simulator notices.
 
 Each mutant is a replacement in the source of one module, made while a child process imports it. A replacement that does not
 fit the source any more is an error, so mutants do not rot unseen.
@@ -117,6 +117,18 @@ MUTANTS = (
     ),
     Mutant("never give up a silent worker", "scheduler.liveness", "if silence >= LOST_AFTER_S:", "if silence >= 1e9:"),
     Mutant("retry for ever", "scheduler.core", "ts.retries -= 1", "ts.retries -= 0"),
+    Mutant(
+        "believe what a worker that came back does not have",
+        "scheduler.rejoin",
+        "    _drop_absent(core, ws, absence)\n",
+        "",
+    ),
+    Mutant(
+        "leave a worker that came back with copies that nobody knows of",
+        "scheduler.rejoin",
+        "        core.row(ws, FREE, (key, attempt))\n\n\ndef _conclude_open_run",
+        "        assert key\n\n\ndef _conclude_open_run",
+    ),
     Mutant(
         "free a newer copy than was asked for",
         "worker.machine",
