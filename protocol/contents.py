@@ -144,6 +144,8 @@ def check_hello(message: _Message) -> None:
     if type(resources) is not dict:
         raise ProtocolError(f"HELLO: resources are amounts by name, not {resources!r:.80}")
     _check_amounts("HELLO: resources", resources.items())
+    if type(info.get("lease", 0.0)) not in (int, float) or not 0 <= info.get("lease", 0.0) < inf:
+        raise ProtocolError(f"HELLO: lease is a number of seconds, not {info['lease']!r:.80}")
     resume = info.get("resume", (0, 0))
     if type(resume) is not tuple or len(resume) != 2 or any(type(n) is not int or n < 0 for n in resume):
         raise ProtocolError(f"HELLO: resume is an epoch and a number of messages, not {resume!r:.80}")

@@ -13,6 +13,7 @@ from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
+from . import awaiting
 from .deaths import Deaths
 from .placement import choose_queue
 from .queues import Requirement
@@ -29,6 +30,7 @@ from .state import (
     Abandoned,
     ClientState,
     Failure,
+    Lost,
     Peer,
     Tables,
     TaskState,
@@ -65,6 +67,7 @@ class Core(Tables):
         self.deaths = Deaths()
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
+        self.awaited: dict[TaskState, Lost] = {}  # scattered data that went with a worker which may come back
         self.paused: dict[WorkerState, None] = {}  # workers that are short of memory
         self.all_paused = False  # whether all are, which has been said
         self.retries = RetryQueue()  # tasks that wait for their next try
@@ -130,7 +133,8 @@ class Core(Tables):
             if ts.status is not RELEASED:
                 continue
             if ts.function is None:
-                self.fail(ts, self.own_failure(ts.key, LostDataError, f"the scattered data {ts.key!r} is gone"))
+                if not (self.awaited and awaiting.wait(self, ts)):
+                    self.fail(ts, self.own_failure(ts.key, LostDataError, f"the scattered data {ts.key!r} is gone"))
                 continue
             waiting = 0
             failure = None
@@ -411,6 +415,8 @@ class Core(Tables):
             self.drop_function_user(ts.function.func_id)
         if self.unfetched:
             self.unfetched.pop(ts.key, None)
+        if self.awaited:
+            self.awaited.pop(ts, None)
         if self.deaths.suffered:
             self.deaths.suffered.pop(ts.key, None)
         for dep in ts.deps:

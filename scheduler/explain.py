@@ -40,6 +40,12 @@ def explain(core: Core, key: Key) -> str:
     if ts.status is ASSIGNED and ts.worker is not None:
         sent = f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
         return sent + _silence(core, ts.worker)
+    if ts.status is RETRYING and ts in core.awaited and ts.failure is not None:
+        seconds = max(core.retries.due[ts] - core.now, 0.0)
+        return (
+            f"{key!r} was scattered to worker {core.awaited[ts].name}, which has lost its connection and may come back within "
+            f"{seconds:.0f} s. Nobody else has the data, so it is waited for."
+        )
     if ts.status is RETRYING and ts.terms is not None and ts.failure is not None:
         seconds = max(core.retries.due[ts] - core.now, 0.0)
         number = f"retry {ts.terms.times - ts.retries} of {ts.terms.times}"

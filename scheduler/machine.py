@@ -43,9 +43,10 @@ from ..protocol.messages import (
     WANT,
     WELCOME,
     Message,
+    Role,
     in_slices,
 )
-from . import deaths, liveness, outcomes, pressure, rejoin, submission, watchdog
+from . import awaiting, deaths, liveness, outcomes, pressure, rejoin, submission, watchdog
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays
 from .journal import Journal
@@ -190,12 +191,18 @@ class SchedulerMachine:
     # ---- events -----------------------------------------------------------------------------------------------------
 
     def _join(self, event: PeerJoined) -> None:
-        for ws, _ in rejoin.away(self.core):
-            if ws.name == event.info.get("name") and ws.incarnation != event.peer:
-                self._leave(ws.incarnation, "another worker of its name has come in its place", planned=False)
+        if event.role is Role.WORKER:
+            self._succeed(event.peer, event.info.get("name"))
         # What this turn had against its last link is no reason to close this one.
         self.instructions = [i for i in self.instructions if type(i) is not Disconnect or i.peer != event.peer]
         self.instructions += self.membership.join(event.peer, event.role, event.info)
+
+    def _succeed(self, incarnation: str, name: object) -> None:
+        """A worker has come: others of its name that have no link, or are lost, are over."""
+        for ws, _ in rejoin.away(self.core):
+            if ws.name == name and ws.incarnation != incarnation:
+                self._leave(ws.incarnation, "another worker of its name has come in its place", planned=False)
+        awaiting.despair_of(self.core, lambda lost: lost.name == name and lost.incarnation != incarnation)
 
     def _lose(self, event: PeerLeft) -> None:
         """A link is gone. A worker whose death is not known of may be back at once."""
@@ -215,6 +222,7 @@ class SchedulerMachine:
         """Whoever kept the process of a worker tells how it ended: if it was away, it will not come back."""
         core = self.core
         deaths.tell(core, name, pid, cause, story, running)
+        awaiting.despair_of(core, lambda lost: (lost.name, lost.pid) == (name, pid))
         for ws, reason in rejoin.away(core):
             if deaths.told_cause(core, ws) is not None:
                 self._leave(ws.incarnation, reason, planned=cause == deaths.PLANNED)

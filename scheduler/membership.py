@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
-from . import deaths, pressure, rejoin
+from . import awaiting, deaths, pressure, rejoin
 from .core import Core
 from .events import Disconnect, Instruction
 from .liveness import HEARTBEAT_S
@@ -136,6 +136,8 @@ class Membership:
         pressure.forget(core, ws)
         unbind(core, ws)
         if not planned:
+            if deaths.told_cause(core, ws) is None:
+                awaiting.expect(core, ws)
             deaths.record(core, ws, reason)
         lost = list(ws.stored)
         for ts in lost:

@@ -18,7 +18,7 @@ from typing import Final
 from ..base.errors import ProtocolError
 from ..base.keys import Key
 from ..protocol.messages import FREE, RECALL, STAGE_SECEDED, STAGE_SENT, UNDEFINE, Message
-from . import deaths, liveness, outcomes
+from . import awaiting, deaths, liveness, outcomes
 from .core import UNKNOWN_DURATION_S, Core
 from .placement import unbind
 from .queues import Requirement
@@ -99,6 +99,7 @@ def _reconcile(core: Core, ws: WorkerState, absence: Absence) -> None:
     deaths.recant(core, ws.incarnation)
     for key, attempt, nbytes, type_name in absence.copies:
         _take_copy(core, ws, key, attempt, nbytes, type_name)
+    awaiting.despair_of(core, lambda lost: lost.incarnation == ws.incarnation)
     for key, attempt, stage, given_up in absence.runs:
         _take_run(core, ws, key, attempt, stage, given_up)
     _drop_absent(core, ws, absence)
@@ -138,6 +139,7 @@ def _take_copy(core: Core, ws: WorkerState, key: Key, attempt: int, nbytes: int,
             ts.nbytes = nbytes
             ts.type_name = type_name or ts.type_name
             ts.prefix.done += 1
+            core.awaited.pop(ts, None)
             core.add_holder(ts, ws)
             core.finish(ts, None)
             return

@@ -23,7 +23,7 @@ class Status(IntEnum):
     ASSIGNED = 3  # sent to a worker, which may be running it
     MEMORY = 4  # its result is held by at least one worker
     ERRED = 5  # it failed, or something it needs did
-    RETRYING = 6  # it failed, and waits for its next try
+    RETRYING = 6  # it failed, and waits for its next try; or it is data that is waited for, see awaiting
     FORGOTTEN = 7  # not in the tables any more
 
 
@@ -38,7 +38,7 @@ FORGOTTEN: Final = Status.FORGOTTEN
 
 #: The legal moves. docs/design.md shows them as a diagram made from this table.
 MOVES: Final[dict[Status, tuple[Status, ...]]] = {
-    RELEASED: (WAITING, QUEUED, MEMORY, ERRED, FORGOTTEN),
+    RELEASED: (WAITING, QUEUED, MEMORY, ERRED, RETRYING, FORGOTTEN),
     WAITING: (QUEUED, RELEASED, ERRED, FORGOTTEN),
     QUEUED: (ASSIGNED, WAITING, RELEASED, ERRED, FORGOTTEN),
     ASSIGNED: (MEMORY, QUEUED, WAITING, RELEASED, ERRED, RETRYING, FORGOTTEN),
@@ -325,6 +325,18 @@ class WorkerState(Peer):
         """Runs that occupy or await one of its thread slots; a worker that is reserved for a suspect counts as full."""
         sent = len(self.assigned) + self.abandoned_slots
         return max(sent, self.nthreads) if self.reserved else sent
+
+
+class Lost:
+    """A worker that was lost without a verdict and may come back."""
+
+    __slots__ = ("incarnation", "name", "pid", "until")
+
+    def __init__(self, ws: WorkerState, until: float) -> None:
+        self.incarnation = ws.incarnation
+        self.name = ws.name
+        self.pid: int = ws.info.get("pid", 0)
+        self.until = until
 
 
 class Arriving:

@@ -11,7 +11,7 @@ from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
 from .core import Core
 from .queues import Requirement
 from .retries import Terms
-from .state import ERRED, RELEASED, Arriving, ClientState, Function, TaskState
+from .state import ERRED, RELEASED, RETRYING, Arriving, ClientState, Function, TaskState
 
 #: Ranks are 63 bits: 15 for the priority in sixteenths (higher first), 48 for the position in the line.
 _POSITION_BITS: Final = 48
@@ -213,6 +213,9 @@ def _enter_placed(
 ) -> None:
     holders = [core.workers[name] for name in incarnations if name in core.workers]
     ts = core.tasks.get(key)
+    if ts is not None and core.awaited.pop(ts, None) is not None and ts.status is RETRYING:  # it need not come back now
+        core.leave(ts)
+        core.move(ts, RELEASED)
     if ts is not None and (ts.status is not RELEASED or ts.function is not None):
         for ws in holders:  # the key has another meaning already: refuse the copies
             core.row(ws, FREE, (key, attempt))

@@ -92,6 +92,13 @@ class Cluster:
         self.worker(worker, resume=(1, 0), **info)
         self.say(worker, (m.INVENTORY, tuple(copies), tuple(runs), tuple(functions), False))
 
+    def scatter(self, key: Any, worker: str) -> int:
+        """Place data of the client's with a worker; returns its attempt."""
+        [(attempt, _)] = self.call("place", 1, (worker,), False, (key,))
+        self.request += 1
+        self.say("c", (m.PLACED, self.request, ((key, attempt, 8, "list", (worker,)),)))
+        return int(attempt)
+
     def take(self, peer: str) -> list[Any]:
         """What was sent to a peer since the last call."""
         return self.sent.pop(peer, [])

@@ -162,9 +162,8 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._listener: Listener | None = None
-        lease_s = parse_seconds(config.get("worker-lease") if lease is None else lease)
-        assert lease_s is not None
-        self._scheduler = Registration(scheduler_address, credentials, self.incarnation, lease_s, self, self._hello)
+        self._lease = parse_seconds(config.get("worker-lease") if lease is None else lease) or 0.0
+        self._scheduler = Registration(scheduler_address, credentials, self.incarnation, self._lease, self, self._hello)
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._perform: dict[type, Callable[[Any], None]] = {
             Bind: self._bind,
@@ -257,6 +256,7 @@ class Worker:
             "nthreads": self.nthreads,
             "memory_limit": self.memory_limit,
             "resources": self.resources,
+            "lease": self._lease,
         }
 
     async def finished(self) -> ExitReason:
