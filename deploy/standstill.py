@@ -18,7 +18,7 @@ SILENT_S: Final = 3.0
 #: Seconds between two times that we vouch for a process.
 VOUCH_S: Final = 3.0
 #: Seconds after which a process that is stopped is killed: a little after the scheduler has given it up.
-STOPPED_MAX_S: Final = 12.5
+STOPPED_MAX_S: Final = 12.0
 #: Seconds after which one that lives, but does not answer, is killed.
 SILENT_MAX_S: Final = 300.0
 #: Of the time between two looks, no more than this counts: we may have been stopped ourselves.

@@ -33,7 +33,7 @@ def test_a_memory_limit_that_was_kept_is_named() -> None:
 
 def test_one_that_did_not_answer_tells_why_it_was_killed() -> None:
     assert Obituary(12, -9, 20.0, killed_for="stopped").sentence == (
-        "was killed by its keeper because somebody had stopped it (SIGSTOP) for 12.5 s after 20.0 s"
+        "was killed by its keeper because somebody had stopped it (SIGSTOP) for 12 s after 20.0 s"
     )
     assert Obituary(12, -9, 400.0, killed_for="stuck").sentence == (
         "was killed by its keeper because it had lived, but not answered, for 300 s after 400.0 s"

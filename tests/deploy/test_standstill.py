@@ -70,11 +70,11 @@ def test_one_that_is_stopped_is_not_vouched_for_and_killed_in_the_end() -> None:
 def test_one_that_was_let_go_on_in_time_is_left_alone() -> None:
     watched = Watched()
     watched.sight = STOPPED
-    assert watched.pass_time(12) == []
+    assert watched.pass_time(STOPPED_MAX_S - 0.5) == []
     watched.sight = LIVES
     assert watched.pass_time(1) == [Verdict.VOUCH]
     watched.sight = STOPPED
-    assert watched.pass_time(12) == []
+    assert watched.pass_time(STOPPED_MAX_S - 0.5) == []
     assert watched.pass_time(0.5) == [Verdict.STOPPED]
 
 
