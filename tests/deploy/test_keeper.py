@@ -253,7 +253,5 @@ async def test_vouches_for_what_lives_and_kills_what_is_stopped(
         await place.started.wait()
     assert words == [(1, 0.0)]
     assert [(death.cause, death.running) for death in place.deaths] == [("stopped", (5, 6))]
-    assert (
-        "worker 3 (pid 1) was killed by its keeper because somebody had stopped it (SIGSTOP) for 12 s" in caplog.text
-    )
+    assert "worker 3 (pid 1) was killed by its keeper because somebody had stopped it (SIGSTOP) for 12 s" in caplog.text
     await place.keeper.stop()
