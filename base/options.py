@@ -149,6 +149,12 @@ OPTIONS: Final[dict[str, Option]] = {
         _is_part,
         default=0.8,
     ),
+    "client-grace": Option(
+        "How long a scheduler keeps the futures of a client that has lost its connection, and the client tries to come back.",
+        "seconds, or text such as 30 s",
+        _is_duration,
+        default=30.0,
+    ),
     "local-cluster.n-workers": Option(
         "Workers of a LocalCluster that is not told how many.",
         "a whole number of at least 0, or null",

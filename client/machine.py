@@ -29,6 +29,7 @@ from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.blob import Payload
 from ..protocol.messages import Message
+from ..protocol.stream import NEW, Stream, count_behind
 from .effects import Answer, Effects, Request
 from .fences import Fences
 from .outbox import Call, Option, Outbox
@@ -55,9 +56,13 @@ class ClientMachine:
     def __init__(self) -> None:
         self.records: dict[Key, Record] = {}
         self.closed = ""  # why nothing can be asked any more
+        self.away = ""  # how the link was lost, until there is another
         self.epoch = 0  # of the scheduler, once welcome
+        self.grace = 0.0  # seconds that the scheduler expects us back
         self.farewell = ""  # what the scheduler said before it left
         self._outbox = Outbox()
+        self._stream = Stream()
+        self._hello: list[Message] = []  # goes first, and alone while we are away
         self._requests: dict[int, Request] = {}
         self._orphans: list[Record] = []  # may have no futures left; decided when the outbox is taken
         self._fences = Fences()  # around keys released without an outcome
@@ -66,6 +71,7 @@ class ClientMachine:
             m.WELCOME: self._on_welcome,
             m.REFUSED: self._on_refused,
             m.GOODBYE: self._on_goodbye,
+            m.ACK: self._on_ack,
             m.IN_MEMORY: self._on_in_memory,
             m.FAILED: self._on_failed,
             m.CANCELLED: self._on_cancelled,
@@ -181,9 +187,10 @@ class ClientMachine:
         return self._outbox.new_request()
 
     def hello(self, token: Any, info: Mapping[str, Any]) -> None:
-        """Introduce us; answered with WELCOME's info, or refused."""
+        """Introduce us, on a new link; answered with WELCOME's info, or refused."""
         self._requests[_HELLO_REQUEST] = Request(token, m.HELLO)
-        self._outbox.say((m.HELLO, dict(info)))
+        resume = (self.epoch, self._stream.tell()) if self.epoch else NEW
+        self._hello = [(m.HELLO, {**info, "resume": resume})]
 
     def call(self, token: Any, method: str, args: tuple[Any, ...]) -> None:
         """Ask the scheduler a question by name."""
@@ -220,10 +227,6 @@ class ClientMachine:
                 self._requests[request] = asked._replace(token=None)
                 return
 
-    def goodbye(self, reason: str) -> None:
-        """Tell the scheduler that we leave on purpose."""
-        self._outbox.say((m.GOODBYE, reason))
-
     def _ask(self, asked: Request, make: Callable[[int], Message]) -> None:
         self._check_open()
         request = self._outbox.new_request()
@@ -239,16 +242,35 @@ class ClientMachine:
     @property
     def has_outbox(self) -> bool:
         """Whether ``take_outbox`` would return something."""
-        return bool(self._outbox or self._orphans)
+        return bool(self._outbox or self._orphans or self._stream.is_due)
 
     def take_outbox(self) -> list[Message]:
         """Messages to send, in order. Releases come last: a key released and wanted again in between is kept."""
+        hello, self._hello = self._hello, []
+        if self.away:
+            return hello
         if self._orphans:
             self._release_orphans()
-        return self._outbox.take()
+        return hello + self._stream.send(self._outbox.take())
 
-    def unsendable(self, message: Message, reason: str) -> Effects:
-        """The shell could not encode a message that it took: what it was about fails."""
+    @property
+    def progress(self) -> int:
+        """Grows with every message that is known to have got through, either way."""
+        return self._stream.received + self._stream.acknowledged
+
+    @property
+    def owes_ack(self) -> bool:
+        """Whether the scheduler should hear, within ``stream.ACK_AFTER_S``, of what has arrived: see ``acknowledge``."""
+        return self._stream.owes_ack
+
+    def acknowledge(self) -> None:
+        """Have what has arrived acknowledged with the next ``take_outbox``."""
+        self._stream.ack_due = self._stream.owes_ack
+
+    def unsendable(self, messages: Sequence[Message], index: int, reason: str) -> Effects:
+        """The shell could not encode one of the messages that it has just taken: what it was about fails."""
+        message = messages[index]
+        self._stream.withdraw(count_behind(messages, index))
         if message[0] == m.SUBMIT:
             for row in message[4]:
                 record = self.records.get(row[0])
@@ -283,7 +305,7 @@ class ClientMachine:
 
     # ---- from the scheduler -----------------------------------------------------------------------------------------
 
-    def handle(self, messages: Iterable[Message]) -> Effects:
+    def handle(self, messages: Sequence[Message]) -> Effects:
         """Take in what the scheduler said, in order.
 
         Raises
@@ -291,6 +313,7 @@ class ClientMachine:
         ProtocolError
             A message that a scheduler does not send to clients.
         """
+        self._stream.receive(messages)
         for message in messages:
             handler = self._handlers.get(message[0])
             if handler is None:
@@ -298,11 +321,24 @@ class ClientMachine:
             handler(message)
         return self._take_effects()
 
+    def link_lost(self, reason: str) -> Effects:
+        """The link is gone. If we are expected back and the scheduler has not said farewell, we are away."""
+        if self.farewell or not self.grace or self.closed:
+            return self.disconnected(reason)
+        self.away = self.away or reason
+        asked = self._requests.pop(_HELLO_REQUEST, None)
+        if asked is not None:
+            self._effects.answers.append(Answer(asked.token, False, ("link", reason)))
+        return self._take_effects()
+
     def disconnected(self, reason: str) -> Effects:
-        """The connection is gone. What is pending or not at hand is lost; results and errors that are here stay."""
+        """We are cut off for good. What is pending or not at hand is lost; results and errors that are here stay."""
         if not self.closed:
             text = f"{reason}: {self.farewell}" if self.farewell else reason
             self.closed = f"the connection to the scheduler was lost ({text})"
+            if self.away:
+                self.closed += "; make a new Client, and submit again what is needed"
+            self.away = ""
             for record in self.records.values():
                 if record.state == PENDING or (record.state == FINISHED and record.result.payload is None):
                     self._move(record, LOST, Ending(ClosedError, self.closed))
@@ -312,6 +348,7 @@ class ClientMachine:
     def close(self, reason: str) -> Effects:
         """The user closes the client: every future is cancelled."""
         self.closed = reason
+        self.away = ""
         for record in self.records.values():
             if record.state != CANCELLED:
                 self._move(record, CANCELLED, Ending(CancelledError, reason))
@@ -332,8 +369,13 @@ class ClientMachine:
         asked = self._requests.pop(_HELLO_REQUEST, None)
         if asked is None:
             raise ProtocolError("the scheduler sent a second WELCOME")
-        self.epoch = message[1].get("epoch", 0)
-        self._effects.answers.append(Answer(asked.token, True, message[1]))
+        info = message[1]
+        if self.away:
+            self._stream.resume(info.get("received", 0))
+            self.away = ""
+        self.epoch = info.get("epoch", 0)
+        self.grace = info.get("grace_s", 0.0)
+        self._effects.answers.append(Answer(asked.token, True, info))
 
     def _on_refused(self, message: Message) -> None:
         _, code, text = message
@@ -344,6 +386,9 @@ class ClientMachine:
 
     def _on_goodbye(self, message: Message) -> None:
         self.farewell = message[1]
+
+    def _on_ack(self, message: Message) -> None:
+        self._stream.on_ack(message[1])
 
     def _on_in_memory(self, message: Message) -> None:
         find, fences = self.records.get, self._fences
@@ -398,6 +443,7 @@ class ClientMachine:
 
     def _on_data(self, message: Message) -> None:
         _, request, rows, missing = message
+        self._stream.ack_due = True  # these may be large, and the scheduler keeps them for us
         asked = self._requests.pop(request, None)
         if asked is not None and asked.token is not None:
             self._effects.answers.append(Answer(asked.token, True, (rows, missing)))

@@ -75,6 +75,7 @@ class InprocessBackend:
                 dashboard=self.dashboard_link,
                 journal=spec.journal,
                 name=spec.name,
+                client_grace=spec.client_grace,
             )
             async with asyncio.timeout(timeout):
                 await self._server.start()

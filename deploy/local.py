@@ -160,6 +160,7 @@ class LocalCluster:
             shared_memory=config.get("shared-memory") if shared_memory is None else shared_memory,
             journal=parse_bytes(config.get("journal")),
             memory_pause=float(config.get("memory-pause")) if processes else 0.0,
+            client_grace=parse_seconds(config.get("client-grace")) or 0.0,
             credentials=credentials if is_loopback(host) else credentials.certified(CERTIFICATES_S),
         )
         self.asynchronous = asynchronous

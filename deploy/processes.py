@@ -124,6 +124,7 @@ class ProcessBackend:
                 "dashboard": self.dashboard_link,
                 "tls": spec.tls,
                 "journal": spec.journal,
+                "client_grace": spec.client_grace,
             },
             "log_level": spec.log_level,
         }

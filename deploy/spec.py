@@ -41,6 +41,8 @@ class Spec:
         Bytes for the scheduler's journal.
     memory_pause : float
         The part of its memory limit above which a worker starts nothing new; 0 for never.
+    client_grace : float
+        Seconds that a client which has lost its connection is expected back.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Spec:
     shared_memory: bool = True
     journal: int = 0
     memory_pause: float = 0.0
+    client_grace: float = 30.0
 
     @property
     def tls(self) -> bool:

@@ -122,6 +122,15 @@ _STAGE_LAST: Final = 2
 _check_func_ids: Final = each_of("INVENTORY", 1, (bytes,))
 
 
+# ---- of links -------------------------------------------------------------------------------------------------------
+
+
+def check_ack(message: _Message) -> None:
+    """ACK: nobody receives less than nothing."""
+    if message[1] < 0:
+        raise ProtocolError(f"ACK of {message[1]} messages")
+
+
 # ---- HELLO ----------------------------------------------------------------------------------------------------------
 
 

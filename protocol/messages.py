@@ -36,16 +36,19 @@ class Role(StrEnum):
 
 
 # ---- everybody ------------------------------------------------------------------------------------------------------
-#: (op, info: map) first message of whoever connected; see HELLO_* in this module's documentation of info keys. A worker that
-#: comes back after its link broke adds resume: (epoch it was welcomed in, 0)
+#: (op, info: map) first message of whoever connected: what it is, and resume: (epoch it was welcomed in, number of messages it
+#: has received). Both are 0 when a client comes for the first time; a worker only adds it when it comes back, and counts none
 HELLO: Final = 1
-#: (op, info: map) you are in; keys: epoch, cluster, incarnation, heartbeat_s
+#: (op, info: map) you are in; keys: epoch, cluster, address, heartbeat_s; for clients also grace_s (how long a client that is
+#: away is remembered) and received (the number of its messages that have arrived)
 WELCOME: Final = 2
 #: (op, code: str, text: str) you are not; code is "version", "name", "closing", or for those who come back "session" (what you
 #: come back to is over) or "restart" (begin anew); the connection closes
 REFUSED: Final = 3
 #: (op, reason: str) I am leaving on purpose
 GOODBYE: Final = 4
+#: (op, received: int) I have received so many of your messages in all, see ``stream``
+ACK: Final = 5
 
 # ---- client to scheduler --------------------------------------------------------------------------------------------
 #: (op, request: int, functions: rows (func_id: bytes, payload), options: rows OPTION_FIELDS, rows TASK_FIELDS,
@@ -260,6 +263,7 @@ SPECS: Final[dict[int, Spec]] = {
     WELCOME: _spec("WELCOME", (Role.SCHEDULER, Role.WORKER), (dict,)),
     REFUSED: _spec("REFUSED", (Role.SCHEDULER, Role.WORKER), (str,), (str,)),
     GOODBYE: _spec("GOODBYE", _ANY, (str,)),
+    ACK: _spec("ACK", (Role.SCHEDULER, Role.CLIENT), (int,), content=contents.check_ack),
     SUBMIT: _spec(
         "SUBMIT",
         _C,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..base.keys import Key
 from ..protocol.messages import Message, Role
 
 
@@ -20,11 +21,15 @@ class PeerJoined:
 
 @dataclass(slots=True)
 class PeerLeft:
-    """The connection of a peer is gone; ``planned`` when it said GOODBYE first."""
+    """The connection of a peer is gone.
+
+    ``planned``: it said GOODBYE first. ``rejected``: what it sent made no sense, so that there is no point in its coming back.
+    """
 
     peer: str
     reason: str
     planned: bool = False
+    rejected: bool = False
 
 
 @dataclass(slots=True)
@@ -51,7 +56,24 @@ class Strays:
     frames: int
 
 
-Event: TypeAlias = PeerJoined | PeerLeft | Received | Heard | Strays
+@dataclass(slots=True)
+class Unsendable:
+    """A message of the last turn cannot be encoded and was left out; those around it have been sent.
+
+    ``behind``: how many messages that count came after it, see ``protocol.stream``. ``request``: the one that it answers, or 0.
+    ``runs``: the tasks that it is about, with their attempts or 0. ``functions``: the ids of those that it defines.
+    """
+
+    peer: str
+    op: int
+    behind: int
+    request: int
+    runs: tuple[tuple[Key, int], ...]
+    functions: tuple[bytes, ...]
+    reason: str
+
+
+Event: TypeAlias = PeerJoined | PeerLeft | Received | Heard | Strays | Unsendable
 
 
 @dataclass(slots=True)

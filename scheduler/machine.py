@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from ..base.errors import InternalError, KeyTypeError, ProtocolError
 from ..base.ids import Epoch
 from ..protocol.messages import (
+    ACK,
     ACQUIRE,
     CALL,
     CANCEL,
@@ -48,13 +49,15 @@ from ..protocol.messages import (
 )
 from . import awaiting, deaths, liveness, outcomes, pressure, rejoin, submission, watchdog
 from .core import Core
-from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays
+from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
 from .membership import Membership
 from .placement import ROUND_TRIP_MAX_S, SILENCE_S, may_recall, place, recall
 from .queries import on_call
 from .relay import Relay
+from .sessions import GRACE_S, Sessions
 from .state import ClientState, ObserverState, Peer, WorkerState
+from .unsendable import on_unsendable
 
 #: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
 #: ones are sent.
@@ -91,6 +94,8 @@ class SchedulerMachine:
         Link of the dashboard, for clients to show.
     journal : int
         Bytes that the journal may take; 0 for none.
+    client_grace : float
+        For how many seconds a client that has lost its link is expected back.
 
     Examples
     --------
@@ -112,9 +117,11 @@ class SchedulerMachine:
         *,
         dashboard: str | None = None,
         journal: int = 0,
+        client_grace: float = GRACE_S,
     ) -> None:
         self.core = Core(epoch, cluster, address, dashboard)
-        self.membership = Membership(self.core, versions)
+        self.sessions = Sessions(self.core, client_grace)
+        self.membership = Membership(self.core, self.sessions, versions)
         self.relay = Relay(self.core)
         self.instructions: list[Instruction] = []
         self.last_placed = 0
@@ -162,6 +169,8 @@ class SchedulerMachine:
                     self._hear(event.peers)
                 elif type(event) is Strays:
                     core.stale["frames"] += event.frames
+                elif type(event) is Unsendable:
+                    on_unsendable(core, event)
             if core.unresponsive:
                 for ws, reason in rejoin.overdue(core):
                     self._leave(ws.incarnation, reason, planned=False)
@@ -174,6 +183,7 @@ class SchedulerMachine:
             self._conclude()
             if looking and (report := watchdog.watch(core)) is not None:  # after all that could go on has been sent on
                 self.instructions.append(report)
+            self.sessions.acknowledge()
             return self._collect()
         finally:
             self._busy = False
@@ -181,8 +191,8 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
-        dues = [core.retries.next_due(), deaths.next_verdict(core)]
-        if core.workers or watchdog.may_stall(core):
+        dues = [core.retries.next_due(), deaths.next_verdict(core), self.sessions.next_due()]
+        if core.workers or self.sessions.away or watchdog.may_stall(core):
             dues += [self._watch_at, rejoin.next_due(core)]
             if may_recall(core):
                 dues.append(core.now + SILENCE_S)
@@ -196,6 +206,9 @@ class SchedulerMachine:
         # What this turn had against its last link is no reason to close this one.
         self.instructions = [i for i in self.instructions if type(i) is not Disconnect or i.peer != event.peer]
         self.instructions += self.membership.join(event.peer, event.role, event.info)
+        client = self.core.clients.get(event.peer)
+        if client is not None and client.away_since is None and self.relay.parked:
+            self.relay.on_client_back(client)
 
     def _succeed(self, incarnation: str, name: object) -> None:
         """A worker has come: others of its name that have no link, or are lost, are over."""
@@ -205,8 +218,12 @@ class SchedulerMachine:
         awaiting.despair_of(self.core, lambda lost: lost.name == name and lost.incarnation != incarnation)
 
     def _lose(self, event: PeerLeft) -> None:
-        """A link is gone. A worker whose death is not known of may be back at once."""
+        """A link is gone. Unless we know better, its peer may be back: a client in a while, a worker at once."""
         core = self.core
+        client = core.clients.get(event.peer)
+        ends = event.planned or event.rejected
+        if client is not None and not ends and self.sessions.leave(client, _messages_of(client)):
+            return
         ws = core.workers.get(event.peer)
         if ws is None or event.planned or event.peer in self.membership.stopping:
             self._leave(event.peer, event.reason, event.planned)
@@ -247,6 +264,7 @@ class SchedulerMachine:
                 liveness.resume(core, peer)
         elif (peer := core.clients.get(incarnation)) is not None:
             table = _FROM_CLIENT
+            self.sessions.receive(peer, event.messages)
         elif (peer := core.observers.get(incarnation)) is not None:
             table = {}
         else:
@@ -297,6 +315,9 @@ class SchedulerMachine:
             reason = liveness.farewell(core, ws)
             self.instructions.append(Disconnect(ws.incarnation, reason))
             self._leave(ws.incarnation, reason, planned=False)
+        for client, reason in self.sessions.over():
+            self.instructions.append(Disconnect(client.incarnation, reason))
+            self._leave(client.incarnation, reason, planned=False)
 
     # ---- after the events -------------------------------------------------------------------------------------------
 
@@ -324,6 +345,8 @@ class SchedulerMachine:
         sends: list[Instruction] = []
         for peer in self.core.touched:
             messages = _messages_of(peer)
+            if type(peer) is ClientState:
+                messages = self.sessions.send(peer, messages)
             if messages:
                 sends.append(Send(peer.incarnation, messages))
         self.core.touched.clear()
@@ -367,6 +390,12 @@ def _compute_messages(ws: WorkerState, rows: list[Any]) -> list[Message]:
     return [*messages, (COMPUTE, last, first[2]), *rest]
 
 
+def _on_ack(core: Core, client: ClientState, message: Message) -> None:
+    if client.stream is None:
+        raise ProtocolError("ACK from a client that cannot resume")
+    client.stream.on_ack(message[1])
+
+
 def _on_heartbeat(core: Core, ws: WorkerState, message: Message) -> None:
     ws.metrics = message[1]
     pressure.heed(core, ws, message[1])
@@ -387,6 +416,7 @@ _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     INVENTORY: rejoin.on_inventory,
 }
 _FROM_CLIENT: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
+    ACK: _on_ack,
     SUBMIT: submission.on_submit,
     UNDEFINE: submission.on_undefine,
     WANT: submission.on_want,

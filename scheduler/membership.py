@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..protocol.messages import ACQUIRE, CANCELLED, RECALL, REFUSED, REPLY, STOP, WELCOME, Role
+from ..protocol.stream import NEW
 from . import awaiting, deaths, pressure, rejoin
 from .core import Core
 from .events import Disconnect, Instruction
 from .liveness import HEARTBEAT_S
 from .placement import unbind
+from .sessions import Sessions
 from .state import ASSIGNED, ClientState, ObserverState, Peer, TaskState, WorkerState
 from .submission import leave_client
 
@@ -27,13 +29,16 @@ class Membership:
     ----------
     core : Core
         The tables to act on.
+    sessions : Sessions
+        Of the clients.
     versions : mapping of str to str
         ``python`` (major.minor) and ``myscheduler``; peers must have the same.
     """
 
-    def __init__(self, core: Core, versions: Mapping[str, str]) -> None:
+    def __init__(self, core: Core, sessions: Sessions, versions: Mapping[str, str]) -> None:
         self.core = core
         self.versions = dict(versions)
+        self.sessions = sessions
         self.retiring: list[
             tuple[ClientState, int, list[WorkerState]]
         ] = []  # (client, request, workers that must leave)
@@ -62,6 +67,10 @@ class Membership:
 
     def _enter(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> None:
         core = self.core
+        welcome = {"epoch": core.epoch, "cluster": core.cluster, "heartbeat_s": HEARTBEAT_S, "address": core.address}
+        if role is Role.CLIENT:
+            self.sessions.enter(incarnation, info, welcome)
+            return
         peer: Peer
         if role is Role.WORKER:
             ws = core.workers.get(incarnation)
@@ -72,11 +81,8 @@ class Membership:
             else:
                 core.roomy[ws] = None
             peer = ws
-        elif role is Role.CLIENT:
-            peer = core.clients[incarnation] = ClientState(incarnation, core.attended, str(info.get("name", "")))
         else:
             peer = core.observers[incarnation] = ObserverState(incarnation, core.attended)
-        welcome = {"epoch": core.epoch, "cluster": core.cluster, "heartbeat_s": HEARTBEAT_S, "address": core.address}
         core.message(peer, (WELCOME, welcome))
 
     def _refusal(self, incarnation: str, role: Role, info: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -88,6 +94,10 @@ class Membership:
                     "pickled functions do not survive that. Use the same versions everywhere."
                 )
                 return ("version", text)
+        if role is Role.CLIENT and info.get("resume", NEW)[0]:
+            return self.sessions.refusal(incarnation, info["resume"])
+        if incarnation in self.core.clients:
+            return ("name", f"a client with the incarnation {incarnation} is known already")
         return self._worker_refusal(incarnation, info) if role is Role.WORKER else None
 
     def _worker_refusal(self, incarnation: str, info: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -120,6 +130,7 @@ class Membership:
             self._leave_worker(ws, reason, planned)
         elif (client := core.clients.pop(incarnation, None)) is not None:
             leave_client(core, client)
+            self.sessions.forget(client)
             self.awaiting = [entry for entry in self.awaiting if entry[0] is not client]
         else:
             core.observers.pop(incarnation, None)

@@ -78,7 +78,7 @@ def scheduler_info(machine: SchedulerMachine, peer: Asker, request: int) -> dict
         "cluster": core.cluster,
         "dashboard": core.dashboard,
         "workers": [_worker_map(machine, ws) for ws in core.workers.values()],
-        "clients": len(core.clients),
+        "clients": len(core.clients) - len(machine.sessions.away),
         "tasks": len(core.tasks),
         "stale": dict(core.stale),
         "stalled": watchdog.describe(core),
@@ -91,7 +91,7 @@ def overview(machine: SchedulerMachine, peer: Asker, request: int) -> dict[str, 
     return {
         "address": core.address,
         "workers": [_worker_map(machine, ws) for ws in core.workers.values()],
-        "clients": len(core.clients),
+        "clients": len(core.clients) - len(machine.sessions.away),
         "stale": dict(core.stale),
         "stalled": watchdog.describe(core),
         "progress": [

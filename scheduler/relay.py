@@ -37,6 +37,7 @@ class Relay:
         self.waiting: dict[Key, list[Fetch]] = {}  # keys whose data is not in memory yet
         self.asked: dict[int, tuple[WorkerState, Fetch, tuple[tuple[Key, int], ...]]] = {}  # by number of the GATHER
         self.last_gather = 0
+        self.parked: list[Fetch] = []  # could be answered, but the client is away
 
     def on_fetch(self, client: ClientState, message: Message) -> None:
         """A client wants values through us."""
@@ -116,6 +117,7 @@ class Relay:
     def on_client_left(self, client: ClientState) -> None:
         """Nobody waits for its fetches any more."""
         self.asked = {number: asked for number, asked in self.asked.items() if asked[1].client is not client}
+        self.parked = [fetch for fetch in self.parked if fetch.client is not client]
         for key, fetches in list(self.waiting.items()):
             remaining = [fetch for fetch in fetches if fetch.client is not client]
             if remaining:
@@ -123,12 +125,26 @@ class Relay:
             else:
                 del self.waiting[key]
 
+    def on_client_back(self, client: ClientState) -> None:
+        """Go on with what could not be answered while the client was away."""
+        mine = [fetch for fetch in self.parked if fetch.client is client]
+        self.parked = [fetch for fetch in self.parked if fetch.client is not client]
+        for fetch in mine:
+            self._ask(fetch, list(fetch.open))
+            self._answer(fetch)
+
     def _settle(self, fetch: Fetch, key: Key, reason: str) -> None:
         if key in fetch.open:
             del fetch.open[key]
             fetch.missing.append((key, reason))
 
     def _answer(self, fetch: Fetch) -> None:
-        """Send what is there once nothing is open."""
-        if not fetch.open:
+        """Send what is there once nothing is open. For a client that is away no values are kept: they are asked for again."""
+        if fetch.open:
+            return
+        if fetch.client.away_since is not None:
+            fetch.open = dict.fromkeys(key for key, _ in fetch.got)
+            fetch.got = []
+            self.parked.append(fetch)
+        else:
             self.core.message(fetch.client, (DATA, fetch.request, tuple(fetch.got), tuple(fetch.missing)))

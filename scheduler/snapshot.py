@@ -14,12 +14,14 @@ from typing import Any, Final
 from ..base.errors import InternalError, UsageError
 from ..protocol.codec import pack, unpack
 from ..protocol.redaction import error_class, hide_payload, hide_text
+from ..protocol.stream import Stream
 from .core import Core
 from .deaths import Death, Deaths
 from .membership import Membership
 from .queues import Queue, Requirement
 from .relay import Fetch, Relay
 from .retries import RetryQueue, Terms
+from .sessions import Sessions
 from .state import (
     Abandoned,
     Absence,
@@ -56,7 +58,9 @@ CLASSES: Final[tuple[type, ...]] = (
     Relay,
     Requirement,
     RetryQueue,
+    Sessions,
     Stall,
+    Stream,
     TaskState,
     Terms,
     Watchdog,
@@ -89,6 +93,8 @@ _NOTED: Final[dict[type, dict[str, Callable[[Any], Any]]]] = {
         "got": lambda rows: [(key, b"") for key, _ in rows],
         "missing": lambda rows: [(key, hide_text(reason)) for key, reason in rows],
     },
+    # What is said decides nothing, only how much of it there is.
+    Stream: {"_kept": lambda kept: [[None] * len(batch) for batch in kept], "_values": lambda _: 0},
     WorkerState: {"info": _AsItCame, "metrics": _AsItCame},
 }
 

@@ -10,6 +10,7 @@ from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
 from ..protocol.messages import Row
+from ..protocol.stream import Stream
 from .queues import Queue, Requirement
 from .retries import Terms
 
@@ -351,13 +352,15 @@ class Arriving:
 
 
 class ClientState(Peer):
-    """One connected client."""
+    """One client, connected or expected back."""
 
-    __slots__ = ("arriving", "functions", "name", "only", "placing", "wants")
+    __slots__ = ("arriving", "away_since", "functions", "name", "only", "placing", "stream", "wants")
 
     def __init__(self, incarnation: str, attended: float, name: str) -> None:
         super().__init__(incarnation, attended)
         self.name = name
+        self.stream: Stream | None = None  # if it can come back
+        self.away_since: float | None = None  # by the clock of Core.attended; None while it has a link
         self.wants: dict[TaskState, None] = {}
         self.functions: dict[bytes, None] = {}
         self.arriving: dict[int, Arriving] = {}  # by request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..base.backoff import Backoff
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..client.effects import Answer
@@ -12,6 +13,7 @@ from ..client.outbox import DEFAULT_OPTION, Option
 from ..client.records import CANCELLED, ERROR, FINISHED, LOST, PENDING, Record
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role
+from ..protocol.stream import ACK_AFTER_S
 from .graphs import Expected, SimTask, evaluate
 from .links import End
 from .scheduler import EPOCH, INCARNATION, VERSIONS
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from .run import Simulation
 
 FUNC_ID: Final = b"simulated task  "
+#: Seconds until an attempt to come back is given up.
+_ATTEMPT_S: Final = 10.0
 
 
 class SimClient(Process):
@@ -42,7 +46,10 @@ class SimClient(Process):
         self.graph: dict[Key, SimTask] = {}
         self.wanted: dict[Key, None] = {}
         self.submitted = False
+        #: until there is no way back to the scheduler
         self.connected = True
+        #: the scheduler does not expect it back
+        self.given_up = False
         self.records: dict[Key, Record] = {}
         self.values: dict[Record, int] = {}
         #: finished, but the value was lost before it was fetched, and could not be made again for a reason that excuses it
@@ -55,15 +62,21 @@ class SimClient(Process):
         self._fetching: dict[Key, None] = {}
         self._awaited: dict[int, str] = {}
         self._calls = 0
-        self.link = End(self, incarnation, INCARNATION, Role.SCHEDULER)
-        self.link.on_messages = self._on_messages
-        self.link.on_closed = self._on_closed
+        self._lost_at = 0.0
+        self._backoff: Backoff | None = None
+        self._ack_planned = False
+        self.link = self._make_link()
+
+    def _make_link(self) -> End:
+        link = End(self, self.incarnation, INCARNATION, Role.SCHEDULER)
+        link.on_messages = self._on_messages
+        link.on_closed = lambda reason: self._on_closed(link, reason)
+        return link
 
     def start(self) -> None:
         """Dial the scheduler and say HELLO."""
         self.simulation.scheduler.accept(self.link, Role.CLIENT)
-        info: dict[str, Any] = {"versions": VERSIONS}
-        self.machine.hello("hello", info)
+        self.machine.hello("hello", {"versions": VERSIONS})
         self.flush()
 
     def die(self) -> None:
@@ -180,7 +193,51 @@ class SimClient(Process):
         self._look()
         self.flush()
 
-    def _on_closed(self, reason: str) -> None:
+        if self.machine.owes_ack and not self._ack_planned:
+            self._ack_planned = True
+            self.after(ACK_AFTER_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._ack_planned = False
+        self.machine.acknowledge()
+        self.flush()
+
+    # ---- connections that break -------------------------------------------------------------------------------------
+
+    def _on_closed(self, link: End, reason: str) -> None:
+        if link is not self.link or not self.connected:
+            return
+        if not self.machine.away:
+            self._lost_at = self.world.now
+            self._backoff = Backoff(self.world.now, self.machine.grace)
+        if link.rejected:
+            self._cut_off(reason)
+            return
+        self._answered(self.machine.link_lost(reason).answers)
+        if self.machine.closed:
+            self._cut_off(reason)
+            return
+        assert self._backoff is not None
+        wait = self._backoff.next_wait(self.world.now, self.world.random.random())
+        if wait is None:
+            self._cut_off(f"{reason}, and no way back")
+        else:
+            self.after(wait, self._dial)
+
+    def _dial(self) -> None:
+        self.link = link = self._make_link()
+        if self.world.random.random() < 0.2:
+            self.after(0.0, lambda: self._on_closed(link, "connection refused"))
+            return
+        self.start()
+        self.after(_ATTEMPT_S, lambda: None if link.epoch else link.abort("no welcome"))
+
+    def _cut_off(self, reason: str) -> None:
+        """There is no way back: everything that is open must have ended now, and not without need."""
+        text = self.machine.farewell
+        excused = self.link.rejected or self.given_up or self.world.now - self._lost_at >= self.machine.grace
+        if not excused or (text and not text.startswith("it has released this client's futures")):
+            raise AssertionError(f"client {self.incarnation} was cut off without need: {reason}; {text}")
         self.connected = False
         self.machine.disconnected(reason)
         self._awaited.clear()

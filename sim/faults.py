@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_S: Final = 60.0
 #: A kernel gives up a peer that acknowledges nothing for so long.
 UNANSWERED_S: Final = 10.0
+#: What a system needs to find out that a connection is dead over which nobody says anything.
+KEEPALIVE_S: Final = 70.0
 #: Longest jump of a clock.
 JUMP_S: Final = 600.0
 
@@ -224,6 +226,20 @@ def partition(simulation: Simulation) -> bool:
     return True
 
 
+def half_open(simulation: Simulation) -> bool:
+    """A client's connection breaks without the scheduler being told, until its system finds out, or the client is back."""
+    clients = [client for client in simulation.clients if client.alive and not client.link.closed and client.link.epoch]
+    if not clients:
+        return False
+    client = simulation.random.choice(clients)
+    end = client.link
+    simulation.mute(client)
+    end.lose("connection reset")
+    simulation.disturbed_for(KEEPALIVE_S)
+    simulation.world.after(KEEPALIVE_S, lambda: end.other.abort("connection timed out"))
+    return True
+
+
 def cut(simulation: Simulation) -> bool:
     """Two workers cannot reach each other for a while."""
     workers = list(simulation.workers.values())
@@ -398,6 +414,7 @@ FAULTS: Final[dict[str, Callable[[Simulation], bool]]] = {
     "truncate": truncate,
     "reset": reset,
     "partition": partition,
+    "half-open": half_open,
     "cut": cut,
     "garbage": garbage,
     "duplicate": duplicate,

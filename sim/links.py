@@ -131,6 +131,8 @@ class End:
         self.epoch = 0
         self.stale = 0
         self.closed = False
+        #: whether it was closed because of nonsense that came in
+        self.rejected = False
         #: whether nonsense was sent from here, so that the other end may refuse to go on
         self.nonsense = False
         self.on_messages: Callable[[tuple[Message, ...]], None] = _ignore
@@ -189,6 +191,11 @@ class End:
         self.closed = True
         self.out.blocked_until = _NEVER
 
+    def lose(self, reason: str) -> None:
+        """The connection breaks, and only this end is told."""
+        self.vanish()
+        self.process.after(0.0, lambda: self.on_closed(reason))
+
     # ---- in ---------------------------------------------------------------------------------------------------------
 
     def take(self, data: bytes | None) -> None:
@@ -236,6 +243,7 @@ class End:
     def _refuse(self, reason: str) -> None:
         if not self.other.nonsense:
             raise AssertionError(f"{self.own} refuses what {self.role} {self.peer} sent: {reason}")
+        self.rejected = True
         self.abort(f"{self.role} {self.peer} broke the protocol: {reason}")
 
 

@@ -204,9 +204,23 @@ class Simulation:
         """The scheduler has given up a peer, or refused it: there must be a reason."""
         if reason.startswith("the worker had been told to leave"):
             return
-        self.losses += 1
-        if not reason.startswith("nothing heard") or self._names[incarnation] not in self._muted:
-            raise SimulationError(f"the scheduler dropped {incarnation} without need: {reason}")
+        peer = self._names[incarnation]
+        if isinstance(peer, SimClient):
+            is_away = not peer.alive or not peer.connected or bool(peer.machine.away) or peer in self._muted
+            expired = is_away and reason.startswith("it was away")
+            peer.given_up |= expired
+            if expired or (reason.startswith("it has released") and peer.given_up):
+                return
+        elif reason.startswith("nothing heard") and peer in self._muted:
+            self.losses += 1
+            return
+        raise SimulationError(f"the scheduler dropped {incarnation} without need: {reason}")
+
+    def expelled(self, incarnation: str) -> None:
+        """The scheduler has closed the connection of a peer that sent nonsense."""
+        peer = self._names[incarnation]
+        if isinstance(peer, SimClient):
+            peer.given_up = True
 
     def left(self, incarnation: str) -> None:
         """The scheduler has lost its connection with a peer."""

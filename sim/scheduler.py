@@ -72,15 +72,16 @@ class SimScheduler(Process):
         if messages[0][0] != m.HELLO:
             end.close("the first message must be HELLO")
             return
+        info: dict[str, Any] = messages[0][1]
         end.on_messages = lambda rest: self._post(Received(end.peer, rest))
         end.on_closed = lambda reason: self._left(end, reason)
         end.epoch = EPOCH
         old = self.ends.get(end.peer)
         if old is not None:
+            assert info["resume"][0], f"{end.peer} has two connections"
             self._left(old, "its peer has come back over another link")
             old.abort("its peer has come back over another link")
         self.ends[end.peer] = end
-        info: dict[str, Any] = messages[0][1]
         self._post(PeerJoined(end.peer, end.role, info))
         if messages[1:]:
             self._post(Received(end.peer, messages[1:]))
@@ -89,7 +90,9 @@ class SimScheduler(Process):
         if self.ends.get(end.peer) is end:
             del self.ends[end.peer]
             self.simulation.left(end.peer)
-            self._post(PeerLeft(end.peer, reason))
+            if end.rejected:
+                self.simulation.expelled(end.peer)
+            self._post(PeerLeft(end.peer, reason, rejected=end.rejected))
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,9 @@ class Link(ABC):
         On the wire; an in-process link has no wire and counts nothing.
     last_read : float
         When the peer was last heard of, in ``loop.time()`` seconds.
+    rejected : bool
+        What the peer sent made no sense, or was more than our handler could bear, so the link was closed: there is no point in
+        going on over another one.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Link(ABC):
         self.epoch = 0
         self.stale = 0
         self.closed = False
+        self.rejected = False
         self.bytes_in = 0
         self.bytes_out = 0
         self.last_read = loop.time()
@@ -152,14 +156,14 @@ class Link(ABC):
             self._sequence_in = frame.sequence + 1
             return
         if frame.sequence != self._sequence_in:
-            self.abort(f"frame {frame.sequence} came where {self._sequence_in} was due")
+            self.reject(f"frame {frame.sequence} came where {self._sequence_in} was due")
             return
         self._sequence_in += 1
         try:
             for message in frame.messages:
                 validate(message, self.role)
         except ProtocolError as error:
-            self.abort(f"{self.role} {self.peer} broke the protocol: {error}")
+            self.reject(f"{self.role} {self.peer} broke the protocol: {error}")
             return
         try:
             handler.on_messages(self, frame)
@@ -167,7 +171,12 @@ class Link(ABC):
             self._loop.call_exception_handler(
                 {"message": f"the handler of {self!r} failed; closing the link", "exception": error}
             )
-            self.abort(f"internal error while handling messages: {type(error).__name__}: {error}")
+            self.reject(f"internal error while handling messages: {type(error).__name__}: {error}")
+
+    def reject(self, reason: str) -> None:
+        """Close at once because of what the peer sent."""
+        self.rejected = True
+        self.abort(reason)
 
     def _announce_closed(self, reason: str) -> None:
         """Nothing more is delivered from here on; the handler is told in the next turn of the loop."""

@@ -187,7 +187,7 @@ class TcpLink(Link):
             try:
                 frames = decoder.received(count)
             except ProtocolError as error:
-                self.abort(f"{self.role} {self.peer} broke the protocol: {error}")
+                self.reject(f"{self.role} {self.peer} broke the protocol: {error}")
                 return
             for frame in frames:
                 self.deliver(frame)

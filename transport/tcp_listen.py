@@ -111,7 +111,11 @@ class TcpListener(Listener):
                 role=self._own_role,
                 incarnation=self._incarnation,
             )
-            arrival = self._arrive(sock, name, handshake)
+            try:
+                arrival = self._arrive(sock, name, handshake)
+            except OSError:  # gone again
+                sock.close()
+                continue
             self._arrivals[arrival] = self._silent[arrival] = None
             arrival.start()
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from ..base.certificates import RENEW, Leaf
 from ..base.credentials import Credentials
@@ -89,6 +90,18 @@ def _named(content: bytes) -> Iterator[str]:
             file.write(content)
             file.flush()
             yield file.name
+
+
+def wrap(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+    """Put TLS around a connection, without a handshake yet.
+
+    Raises
+    ------
+    OSError
+        It has been reset already. (``wrap_socket`` would find that out too late, and leave a socket that nobody can close.)
+    """
+    sock.getpeername()
+    return context.wrap_socket(sock, do_handshake_on_connect=False, **options)
 
 
 class TlsLink(TcpLink):

@@ -17,7 +17,7 @@ from . import tcp_connect
 from .addresses import Address
 from .tcp import TcpLink
 from .tcp_connect import Channel, NotYetError
-from .tls import TlsLink, explain, make_context
+from .tls import TlsLink, explain, make_context, wrap
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class TlsChannel(Channel):
         self, sock: socket.socket, address: Address, *, context: ssl.SSLContext, cluster: str, expected: Role
     ) -> None:
         name = name_of(expected, cluster)
-        super().__init__(context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=name), address)
+        super().__init__(wrap(context, sock, server_hostname=name), address)
         self._cluster = cluster
         self._expected = expected
 

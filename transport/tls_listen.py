@@ -16,7 +16,7 @@ from . import tcp_listen
 from .addresses import Address
 from .tcp import TcpLink, address_of
 from .tcp_listen import Arrival, TcpListener
-from .tls import TlsLink, explain, make_context
+from .tls import TlsLink, explain, make_context, wrap
 
 
 class TlsListener(TcpListener):
@@ -27,7 +27,7 @@ class TlsListener(TcpListener):
         self._context = context
 
     def _arrive(self, sock: socket.socket, name: tuple[object, ...], handshake: ServerHandshake) -> Arrival:
-        wrapped = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        wrapped = wrap(self._context, sock, server_side=True)
         return TlsArrival(
             self, self._loop, wrapped, address_of(name, "tls"), handshake, cluster=self._credentials.cluster
         )

@@ -119,9 +119,15 @@ class Lifetime:
 
     @property
     def status(self) -> str:
-        """``connecting``, ``running``, ``closing`` or ``closed``; the latter also when the scheduler is gone."""
-        if self._status == "running" and self._session is not None and not self._session.is_open:
-            return "closed"
+        """``connecting``, ``running``, ``reconnecting`` (the connection was lost), ``closing`` or ``closed``.
+
+        It is closed, too, when the scheduler is gone for good.
+        """
+        if self._status == "running" and self._session is not None:
+            if not self._session.is_open:
+                return "closed"
+            if self._session.is_away:
+                return "reconnecting"
         return self._status
 
     @property

@@ -8,17 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ...base import errors
+from ...base.backoff import Backoff
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, MySchedulerError, ProtocolError, UsageError
 from ...base.ids import IdSource
 from ...base.keys import Key
-from ...protocol.messages import Message, Role
+from ...base.limits import KIB
+from ...protocol.messages import GOODBYE, Message, Role
+from ...protocol.stream import ACK_AFTER_S
 from ...transport import Link, connect
 from ..effects import Effects
 from ..machine import ClientMachine
@@ -32,6 +36,14 @@ if TYPE_CHECKING:
     from .client import Client
 
 T = TypeVar("T")
+#: Seconds that one attempt to come back may take: a scheduler that accepts connections may be slow to answer.
+_ATTEMPT_S: Final = 10.0
+#: Of these, to be connected at all.
+_REACH_S: Final = 3.0
+#: A connection that has lasted for so many seconds was one, even if nothing was said.
+_STABLE_S: Final = 10.0
+#: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
+_FLUSH_BYTES: Final = 32 * KIB
 logger = logging.getLogger("myscheduler.client")
 
 
@@ -84,6 +96,12 @@ class Session:
         self.cluster = ""  # the cluster's random name, once welcome
         self.data = DataLinks(self.incarnation)
         self.wakeups = 0  # batches handed to the loop, for tests and benchmarks
+        self._info: dict[str, Any] = {}  # how we introduce ourselves
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._backoff: Backoff | None = None
+        self._progress = 0  # of the machine, when the link was lost last
+        self._back_at = 0.0
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._dropped: deque[Record] = deque()
         self._waking = False
 
@@ -105,18 +123,26 @@ class Session:
         """
         self.address = address
         self.data.credentials = credentials
-        deadline = self.loop.time() + timeout
+        self._info = info
+        welcome = await self._join(timeout)
+        self.cluster = str(welcome.get("cluster", ""))
+        return welcome
+
+    async def _join(self, timeout: float, reach_timeout: float | None = None) -> dict[str, Any]:
+        """Dial the scheduler and say HELLO, for the first time or again."""
+        address, deadline = self.address, self.loop.time() + timeout
         self.link = await connect(
             address,
-            credentials=credentials,
+            credentials=self.data.credentials,
             role=Role.CLIENT,
             incarnation=self.incarnation,
             handler=self,
             timeout=timeout,
+            reach_timeout=reach_timeout,
         )
         try:
             async with asyncio.timeout_at(deadline):
-                welcome: dict[str, Any] = await self.ask(lambda token: self.machine.hello(token, info))
+                welcome: dict[str, Any] = await self.ask(lambda token: self.machine.hello(token, self._info))
         except TimeoutError:
             self._hang_up("no welcome in time")
             raise ConnectionFailedError(
@@ -126,7 +152,6 @@ class Session:
         except BaseException:
             self._hang_up("not welcome")
             raise
-        self.cluster = str(welcome.get("cluster", ""))
         return welcome
 
     def _hang_up(self, reason: str) -> None:
@@ -137,11 +162,12 @@ class Session:
     async def close(self, reason: str) -> None:
         """Leave on purpose: tell the scheduler, cancel all futures, close all links. Idempotent."""
         link, self.link = self.link, None
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
         if link is not None and not link.closed:
             with self.lock:
-                self.machine.goodbye(reason)
                 messages = self.machine.take_outbox()
-            self._send(link, messages)
+            self._send(link, [*messages, (GOODBYE, reason)])
         with self.lock:
             effects = self.machine.close(reason)
         self._perform(effects)
@@ -151,8 +177,61 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether the scheduler can be asked things."""
-        return self.link is not None and not self.machine.closed
+        """Whether the scheduler can be asked things; while the client is away, the answers take longer."""
+        return bool(self.machine.epoch) and not self.machine.closed
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection was lost and is being made again."""
+        return bool(self.machine.away)
+
+    # ---- coming back ------------------------------------------------------------------------------------------------
+
+    async def _reconnect(self) -> None:
+        """Dial until the scheduler takes us back, or we have been away for too long."""
+        machine = self.machine
+        while machine.away:
+            began, problem = self.loop.time(), "connections break before anything has got through"
+            # A connection that breaks at once, again and again, is none.
+            if self._backoff is None or machine.progress != self._progress or began - self._back_at > _STABLE_S:
+                self._backoff = Backoff(began, machine.grace)
+            self._progress = machine.progress
+            logger.warning(
+                "client %s: the connection to the scheduler was lost (%s); trying to come back for %g s",
+                self.incarnation,
+                machine.away,
+                machine.grace,
+            )
+            while machine.away:
+                wait = self._backoff.next_wait(self.loop.time(), random.random())
+                if wait is None:
+                    self._cut_off(f"{machine.away}; no way back within {machine.grace:g} s: {problem}")
+                    return
+                await asyncio.sleep(wait)
+                try:
+                    await self._join(max(min(_ATTEMPT_S, machine.grace), 1.0), reach_timeout=_REACH_S)
+                except Exception as error:  # noqa: BLE001 (whatever it is, futures must not wait for ever)
+                    problem = str(error)
+                    if machine.farewell:
+                        self._cut_off(machine.away)
+            if not machine.closed:
+                self._back_at = self.loop.time()
+                gone = self._back_at - began
+                logger.warning("client %s: connected to the scheduler again after %.1f s", self.incarnation, gone)
+
+    def _cut_off(self, reason: str) -> None:
+        """There is no way back."""
+        if not self.machine.closed:
+            with self.lock:
+                effects = self.machine.disconnected(reason)
+            self._perform(effects)
+            self._ended(reason)
+
+    def _ended(self, reason: str) -> None:
+        # A scheduler that said goodbye was stopped by somebody; one that did not is trouble.
+        level = logging.INFO if self.machine.farewell and not self._reconnecting else logging.WARNING
+        logger.log(level, "client %s: %s", self.incarnation, self.machine.closed)
+        self.data.close(reason)
 
     # ---- the link's handler, on the loop ----------------------------------------------------------------------------
 
@@ -163,23 +242,33 @@ class Session:
                 effects = self.machine.handle(frame.messages)
                 pending = self.machine.has_outbox
         except ProtocolError as error:
-            link.close(str(error))
+            link.reject(str(error))
             return
         link.epoch = self.machine.epoch
         self._perform(effects)
         if pending:
             self.flush()
+        if self.machine.owes_ack and self._ack_timer is None:
+            self._ack_timer = self.loop.call_later(ACK_AFTER_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        with self.lock:
+            self.machine.acknowledge()
+        self.flush()
 
     def on_closed(self, link: Link, reason: str) -> None:
         """The link is gone, whoever closed it."""
+        if link is not self.link:
+            return  # by us
+        machine = self.machine
         with self.lock:
-            effects = self.machine.disconnected(reason)
-        if self.link is not None:
-            # A scheduler that said goodbye was stopped by somebody; one that did not is trouble.
-            level = logging.INFO if self.machine.farewell else logging.WARNING
-            logger.log(level, "client %s: %s", self.incarnation, self.machine.closed)
+            effects = machine.disconnected(reason) if link.rejected else machine.link_lost(reason)
         self._perform(effects)
-        self.data.close(reason)
+        if machine.closed:
+            self._ended(reason)
+        elif self._reconnecting is None or self._reconnecting.done():
+            self._reconnecting = self.loop.create_task(self._reconnect())
 
     def _perform(self, effects: Effects) -> None:
         for waiter, records in effects.settled.items():
@@ -217,13 +306,15 @@ class Session:
             self._send(self.link, messages)
 
     def _send(self, link: Link, messages: list[Message]) -> None:
-        for message in messages:
+        for index, message in enumerate(messages):
             try:
                 link.send(message)
             except UsageError as error:
                 with self.lock:
-                    effects = self.machine.unsendable(message, str(error))
+                    effects = self.machine.unsendable(messages, index, str(error))
                 self._perform(effects)
+            if link.pending >= _FLUSH_BYTES:
+                link.flush()
         link.flush()
 
     def run(self, coro: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

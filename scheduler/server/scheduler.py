@@ -8,23 +8,30 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from ...base import config
 from ...base.credentials import Credentials
-from ...base.errors import ClosedError
+from ...base.errors import ClosedError, UsageError
 from ...base.ids import Epoch, IdSource
+from ...base.limits import KIB
+from ...base.units import parse_seconds
 from ...base.version import VERSION
-from ...protocol.messages import GOODBYE, HELLO, REFUSED, Role
+from ...protocol.messages import GOODBYE, HELLO, REFUSED, Message, Role
+from ...protocol.stream import UNCOUNTED
 from ...transport import Link, Listener, listen
 from ...transport.stuck import StuckLinks
 from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Strays, Warn
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
+from ..unsendable import describe, halves
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
 
 logger = logging.getLogger("myscheduler.scheduler")
+#: So many bytes leave at once: what has arrived when a connection breaks need not be sent again.
+_FLUSH_BYTES: Final = 32 * KIB
 
 
 class SchedulerServer:
@@ -52,6 +59,8 @@ class SchedulerServer:
         Bytes that the journal of the last minutes may take; 0 for none.
     name : str
         Of the cluster.
+    client_grace : float, optional
+        Seconds that a client which has lost its connection is expected back; as configured (``client-grace``) by default.
     seed : int, optional
         Makes the identities repeatable, for tests.
 
@@ -79,8 +88,10 @@ class SchedulerServer:
         dashboard: str | None = None,
         journal: int = ROOM_BYTES,
         name: str = "",
+        client_grace: float | None = None,
         seed: int | None = None,
     ) -> None:
+        self.client_grace = (parse_seconds(config.get("client-grace")) or 0.0) if client_grace is None else client_grace
         self.credentials = credentials
         self.name = name
         self.dashboard = dashboard
@@ -126,6 +137,7 @@ class SchedulerServer:
             versions(),
             dashboard=self.dashboard,
             journal=self.journal,
+            client_grace=self.client_grace,
         )
 
     async def _listen(self, address: str, sock: socket.socket | None) -> Listener:
@@ -186,11 +198,7 @@ class SchedulerServer:
             if type(instruction) is Send:
                 link = self._links.get(instruction.peer)
                 if link is not None:
-                    for message in instruction.messages:
-                        link.send(message)
-                        if message[0] == REFUSED:
-                            logger.warning("refused a %s from %s: %s", link.role, link.remote, message[2])
-                    link.flush()
+                    self._send(link, instruction.messages)
             elif type(instruction) is Disconnect:
                 self._disconnect(instruction)
             elif type(instruction) is Warn:
@@ -199,12 +207,32 @@ class SchedulerServer:
                 self._loop.create_task(self.close(instruction.reason)).add_done_callback(_raise_if_failed)
         self._set_timer()
 
+    def _send(self, link: Link, messages: list[Message]) -> None:
+        for index, message in enumerate(messages):
+            try:
+                link.send(message)
+            except UsageError as error:
+                logger.warning("a message to %s %s cannot be sent: %s", link.role, link.remote, error)
+                if parts := halves(message):
+                    self._send(link, parts)
+                elif message[0] not in UNCOUNTED:
+                    self.post(describe(link.peer, messages, index, str(error)))
+            if message[0] == REFUSED:
+                logger.warning("refused a %s from %s: %s", link.role, link.remote, message[2])
+            if link.pending >= _FLUSH_BYTES:
+                link.flush()
+        link.flush()
+
     def _disconnect(self, instruction: Disconnect) -> None:
         link = self._links.pop(instruction.peer, None)
-        if link is not None:
-            self._strays += link.stale
-            logger.warning("closing the connection of %s %s: %s", link.role, link.remote, instruction.reason)
-            link.close(instruction.reason)
+        if link is None:
+            logger.warning("giving up client %s: %s", instruction.peer, instruction.reason)
+            return
+        self._strays += link.stale
+        logger.warning("closing the connection of %s %s: %s", link.role, link.remote, instruction.reason)
+        if link.role is Role.CLIENT:
+            link.send((GOODBYE, instruction.reason))  # so that it does not try to come back
+        link.close(instruction.reason)
 
     def _set_timer(self) -> None:
         deadline = self.machine.next_deadline()
@@ -262,7 +290,7 @@ class SchedulerServer:
             del self._links[link.peer]
             self._strays += link.stale
             self._note_strays()
-            self.post(PeerLeft(link.peer, reason))
+            self.post(PeerLeft(link.peer, reason, rejected=link.rejected))
 
 
 class _Peer:

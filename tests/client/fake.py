@@ -100,6 +100,9 @@ class FakeCluster:
     def on_goodbye(self, link: Link, reason: str) -> None:
         link.close(reason)
 
+    def on_ack(self, link: Link, received: int) -> None:
+        assert received > 0
+
     def on_submit(
         self, link: Link, request: int, functions: Any, options: Any, rows: Any, wants: Any, more: bool
     ) -> None:

@@ -254,7 +254,7 @@ def test_unwatch(machine: ClientMachine) -> None:
 
 def test_hello_is_answered_by_welcome(machine: ClientMachine) -> None:
     machine.hello("token", {"pid": 1})
-    assert take(machine) == [(m.HELLO, {"pid": 1})]
+    assert take(machine) == [(m.HELLO, {"pid": 1, "resume": (0, 0)})]
     assert machine.handle([(m.WELCOME, {"epoch": 5})]).answers == [Answer("token", True, {"epoch": 5})]
     assert machine.epoch == 5
     with pytest.raises(ProtocolError, match="second WELCOME"):
@@ -339,9 +339,134 @@ def test_what_cannot_be_sent_fails_for_those_it_was_for(machine: ClientMachine) 
     machine.call("token", "explain", ("x",))
     submitted, called = take(machine)
     machine.watch([record], "waiter")
-    assert machine.unsendable(submitted, "too large").settled == {"waiter": [record]}
+    messages = [submitted, called]
+    assert machine.unsendable(messages, 0, "too large").settled == {"waiter": [record]}
     assert record.ending == (UsageError, "too large")
-    assert machine.unsendable(called, "bad key").answers == [Answer("token", False, ("usage", "bad key"))]
+    assert machine.unsendable(messages, 1, "bad key").answers == [Answer("token", False, ("usage", "bad key"))]
+    machine.link_lost("reset")
+    welcome(machine)
+    assert take(machine) == []
+
+
+# ---- links that break -----------------------------------------------------------------------------------------------
+
+
+def welcome(machine: ClientMachine, received: int = 0, grace: float = 30.0) -> None:
+    """Over a new link: HELLO, WELCOME."""
+    machine.hello("hello", {})
+    assert [message[0] for message in take(machine)] == [m.HELLO]
+    machine.handle([(m.WELCOME, {"epoch": 5, "grace_s": grace, "received": received})])
+
+
+def test_a_client_that_is_away_keeps_its_futures_and_says_only_hello(machine: ClientMachine) -> None:
+    welcome(machine)
+    record = submit(machine, "x")
+    (submitted,) = take(machine)
+    assert machine.link_lost("reset").settled == {}
+    assert (machine.away, record.state) == ("reset", PENDING)
+    machine.want("y")
+    assert take(machine) == []
+    machine.hello("again", {"pid": 1})
+    assert take(machine) == [(m.HELLO, {"pid": 1, "resume": (5, 0)})]
+    machine.handle([(m.WELCOME, {"epoch": 5, "grace_s": 30.0, "received": 0})])
+    assert take(machine) == [submitted, (m.WANT, ("y",))]
+
+
+def test_what_is_to_be_sent_again_waits_for_nothing_new(machine: ClientMachine) -> None:
+    welcome(machine)
+    submit(machine, "x")
+    sent = take(machine)
+    machine.link_lost("reset")
+    welcome(machine)
+    assert machine.has_outbox
+    assert take(machine) == sent
+    assert not machine.has_outbox
+
+
+@pytest.mark.parametrize("received", [0, 1, 2])
+def test_what_the_scheduler_has_received_is_not_sent_again(machine: ClientMachine, received: int) -> None:
+    welcome(machine)
+    submit(machine, "x")
+    sent = take(machine)
+    machine.call("token", "nthreads", ())
+    sent += take(machine)
+    machine.link_lost("reset")
+    welcome(machine, received)
+    assert take(machine) == sent[received:]
+
+
+def test_the_scheduler_is_told_how_much_has_arrived(machine: ClientMachine) -> None:
+    welcome(machine)
+    a, b = submit(machine, "a"), submit(machine, "b")
+    take(machine)
+    machine.handle([memory("a")])
+    assert machine.owes_ack
+    assert not machine.has_outbox
+    machine.link_lost("reset")
+    machine.hello("again", {})
+    assert take(machine) == [(m.HELLO, {"resume": (5, 1)})]
+    machine.handle([(m.WELCOME, {"epoch": 5, "grace_s": 30.0, "received": 1}), memory("b")])
+    assert (a.state, b.state) == (FINISHED, FINISHED)
+    machine.acknowledge()
+    assert take(machine) == [(m.ACK, 2)]
+    assert not machine.owes_ack
+
+
+def test_values_are_acknowledged_at_once(machine: ClientMachine) -> None:
+    machine.fetch("token", ("x",))
+    ((_, request, _),) = take(machine)
+    machine.handle([(m.DATA, request, (("x", b"1"),), ())])
+    assert machine.has_outbox
+    assert take(machine) == [(m.ACK, 1)]
+
+
+def test_what_the_scheduler_has_acknowledged_is_forgotten(machine: ClientMachine) -> None:
+    welcome(machine)
+    submit(machine, "x")
+    take(machine)
+    machine.handle([(m.ACK, 1)])
+    with pytest.raises(ProtocolError, match="2 messages were acknowledged of 1"):
+        machine.handle([(m.ACK, 2)])
+
+
+def test_an_attempt_to_come_back_may_fail(machine: ClientMachine) -> None:
+    welcome(machine)
+    record = submit(machine, "x")
+    machine.link_lost("reset")
+    machine.hello("again", {})
+    take(machine)
+    assert machine.link_lost("reset once more").answers == [Answer("again", False, ("link", "reset once more"))]
+    assert (machine.away, record.state) == ("reset", PENDING)
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([(m.GOODBYE, "maintenance")], "reset: maintenance"),
+        ([], "reset"),
+    ],
+)
+def test_a_client_that_is_not_expected_back_does_not_try(
+    machine: ClientMachine, messages: list[m.Message], reason: str
+) -> None:
+    welcome(machine, grace=30.0 if messages else 0.0)
+    record = submit(machine, "x")
+    machine.handle(messages)
+    machine.link_lost("reset")
+    assert (machine.away, record.state) == ("", LOST)
+    assert machine.closed == f"the connection to the scheduler was lost ({reason})"
+
+
+def test_a_scheduler_that_was_started_anew_says_so(machine: ClientMachine) -> None:
+    welcome(machine)
+    record = submit(machine, "x")
+    machine.link_lost("reset")
+    machine.hello("again", {})
+    refused = machine.handle([(m.REFUSED, "session", "it was started anew")])
+    assert refused.answers == [Answer("again", False, ("session", "it was started anew"))]
+    machine.link_lost("closed")
+    text = "the connection to the scheduler was lost (closed: it was started anew); make a new Client, "
+    assert record.ending == (ClosedError, f"{text}and submit again what is needed")
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------
@@ -364,8 +489,6 @@ def test_disconnection_takes_what_is_not_at_hand(machine: ClientMachine) -> None
 def test_closing_cancels_everything(machine: ClientMachine) -> None:
     records = [submit(machine, key) for key in "abcd"]
     machine.handle([memory("b"), failed("c"), (m.LOST, (("d", "how"),))])
-    machine.goodbye("done")
-    assert take(machine)[-1] == (m.GOODBYE, "done")
     machine.close("client c was closed")
     assert [record.state for record in records] == [CANCELLED] * 4
     assert records[1].ending.reason == "client c was closed"

@@ -100,6 +100,8 @@ class Siege:
         self._joined += 1
         peer = f"{self.random.choice('cwo')}-{self._joined}"
         info = self._worker_info(f"hw{self._joined}") if peer[0] == "w" else {}
+        if peer[0] == "c" and self.random.random() < 0.7:
+            info["resume"] = (0, 0)
         if self.random.random() < 0.25:
             for name in list(info):
                 if self.random.random() < 0.3:
@@ -112,6 +114,13 @@ class Siege:
             return
         self._hostile.append(peer)
         self._turn(PeerJoined(peer, _ROLES[peer[0]], hello))
+
+    def _come_back(self, peer: str) -> None:
+        """A client claims to have been here before, and to have received whatever it likes."""
+        epoch = self.random.choice((1, 1, 1, 0, 2))
+        hello = {"versions": VERSIONS, "resume": (epoch, self.random.choice((0, 1, 2, 3, 50)))}
+        m.validate((m.HELLO, hello), m.Role.CLIENT)
+        self._turn(PeerJoined(peer, m.Role.CLIENT, hello))
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 
@@ -129,6 +138,8 @@ class Siege:
         peer = random.choice(self._hostile)
         if random.random() < 0.01:
             self._turn(PeerLeft(peer, "gone", random.random() < 0.5))
+            if peer[0] == "c" and random.random() < 0.5:
+                self._come_back(peer)
             return
         self._speaker = peer
         said = [self._hostile_message(_ROLES[peer[0]]) for _ in range(random.choice((1, 1, 1, 3)))]

@@ -8,6 +8,7 @@ import pytest
 from myscheduler.base.errors import ProtocolError
 from myscheduler.protocol.contents import NBYTES_MAX, ORDER_MAX, THREADS_MAX
 from myscheduler.protocol.messages import (
+    ACK,
     CANCEL,
     ERRORS,
     FETCH,
@@ -59,6 +60,8 @@ def result(nbytes: int = 8, start: float = 1.0, duration: float = 0.5) -> Messag
         (Role.WORKER, (UNFETCHED, (("x", 1, (("y", 0, "tcp://h"),)),))),
         (Role.WORKER, (HELLO, HELLO_INFO)),
         (Role.CLIENT, (HELLO, {"versions": {"python": "3.11"}})),
+        (Role.CLIENT, (HELLO, {"resume": (2**63, 5)})),
+        (Role.CLIENT, (ACK, 0)),
     ],
 )
 def test_sense_passes(role: Role, message: Message) -> None:
@@ -68,6 +71,7 @@ def test_sense_passes(role: Role, message: Message) -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
+        ((ACK, -1), "ACK of -1 messages"),
         (submit(workers=(1,)), "SUBMIT: workers are not all texts"),
         (submit(resources=("gpu",)), "SUBMIT: resources are amounts by name, each name once, not 'gpu'"),
         (submit(resources=(("gpu", 1), ("gpu", 1))), "each name once"),
@@ -119,6 +123,10 @@ def test_nonsense_of_clients_is_named(message: Message, text: str) -> None:
         ((HELLO, {**HELLO_INFO, "resources": ()}), "resources are amounts by name"),
         ((HELLO, {**HELLO_INFO, "versions": {"python": 3.11}}), "versions are texts by name"),
         ((HELLO, {**HELLO_INFO, "versions": None}), "versions are texts by name, not None"),
+        ((HELLO, {**HELLO_INFO, "resume": (1,)}), r"resume is an epoch and a number of messages, not \(1,\)"),
+        ((HELLO, {**HELLO_INFO, "resume": (1, -1)}), "HELLO: resume is an epoch and a number"),
+        ((HELLO, {**HELLO_INFO, "resume": (1, True)}), "HELLO: resume is an epoch and a number"),
+        ((HELLO, {**HELLO_INFO, "resume": "session"}), "not 'session'"),
     ],
 )
 def test_nonsense_of_workers_is_named(message: Message, text: str) -> None:

@@ -11,7 +11,7 @@ from myscheduler.base.limits import MIB
 from myscheduler.protocol import messages as m
 from myscheduler.protocol.codec import HEADER, Encoder, pack, unpack_all
 from myscheduler.scheduler import journal as journals
-from myscheduler.scheduler.events import Heard, PeerJoined, PeerLeft, Received, Strays
+from myscheduler.scheduler.events import Heard, PeerJoined, PeerLeft, Received, Strays, Unsendable
 from myscheduler.scheduler.journal import EVENTS, TURN, check_head, decode_event
 from myscheduler.scheduler.replay import Replay
 from tests.support.scheduler import FUNCTION, PLAIN, Cluster
@@ -46,8 +46,9 @@ def test_every_event_is_noted_and_read_again() -> None:
     cluster = Cluster(workers=1, journal=MIB)
     cluster.step(Heard(("w0",)), Strays(2), submit(cluster, 0, b"payload"))
     cluster.cut("w0")
+    cluster.step(Unsendable("c", m.REPLY, 0, 7, (("x", 1),), (b"f",), "too large"))
     events = [decode_event(record) for turn in turns(cluster) for record in turn[3]]
-    assert [type(event) for event in events] == [PeerJoined, PeerJoined, Heard, Strays, Received, PeerLeft]
+    assert [type(event) for event in events] == [PeerJoined, PeerJoined, Heard, Strays, Received, PeerLeft, Unsendable]
     assert {type(event).__name__ for event in events} == set(EVENTS)
     assert isinstance(events[1], PeerJoined)
     assert events[1].role is m.Role.WORKER

@@ -82,6 +82,38 @@ def test_requests_are_open_until_they_are_answered_once() -> None:
 
 def test_nothing_stays_pending_when_the_connection_is_gone() -> None:
     client = _client("a")
-    client._on_closed("reset")
+    client.link.rejected = True
+    client._on_closed(client.link, "reset")
     assert client.records["a"].state == "lost"
     assert not client.connected
+
+
+def _until(simulation: Simulation, seconds: float) -> None:
+    while simulation.world.now < seconds:
+        assert simulation.world.step()
+
+
+def _connected() -> SimClient:
+    simulation = Simulation(1, Options())
+    simulation.add_worker()
+    client = simulation.add_client()
+    _until(simulation, 1.0)
+    return client
+
+
+def test_a_client_comes_back_after_its_link_broke() -> None:
+    client = _connected()
+    first = client.link
+    first.lose("reset")
+    _until(client.simulation, 10.0)
+    assert client.link is not first
+    assert first.other.closed  # the scheduler has replaced it
+    assert client.connected
+    assert not client.machine.away
+
+
+def test_being_cut_off_without_need_is_an_error() -> None:
+    client = _connected()
+    client.machine.farewell = "go away"
+    with pytest.raises(AssertionError, match="was cut off without need: reset; go away"):
+        client._on_closed(client.link, "reset")

@@ -49,12 +49,14 @@ def test_a_dead_worker_leaves_at_once_and_a_silent_one_when_it_is_given_up() -> 
     assert simulation.world.now < 40.0
 
 
-def test_goodbye_is_not_needed_to_be_told_that_a_client_left() -> None:
+def test_the_futures_of_a_client_that_died_are_released_after_the_grace() -> None:
     simulation = Simulation(1, Options())
     simulation.add_worker()
     client = simulation.add_client()
     _until(simulation, 1.0)
     client.link.send([(m.WANT, ("x",))])
     client.die()
-    _until(simulation, 2.0)
+    _until(simulation, 30.0)
+    assert list(simulation.scheduler.machine.core.clients) == [client.incarnation]
+    _until(simulation, 33.0)
     assert simulation.scheduler.machine.core.clients == {}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +15,7 @@ import pytest
 from myscheduler.protocol.blob import Blob
 from myscheduler.protocol.messages import DATA, GET_DATA, HEARTBEAT, PUT_DATA, Role
 from myscheduler.transport.addresses import parse
-from myscheduler.transport.tls import make_context
+from myscheduler.transport.tls import make_context, wrap
 from tests.transport.site import CREDENTIALS, Site
 
 
@@ -117,3 +120,17 @@ def test_the_key_is_in_no_file_that_has_a_name() -> None:
     context = make_context(CREDENTIALS, Role.WORKER, server=True)
     assert context.num_tickets == 0
     assert [name for name in os.listdir("/tmp") if name not in before and "myscheduler" in name] == []
+
+
+def test_a_connection_that_is_reset_before_the_handshake_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    near.close()
+    with far:
+        with pytest.raises(ConnectionResetError):
+            far.recv(1)
+        with pytest.raises(OSError, match="not connected"):
+            wrap(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), far, server_side=True)
+        assert far.fileno() >= 0  # still ours to close
