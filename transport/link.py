@@ -17,6 +17,9 @@ from ..protocol.messages import Message, Role, validate
 
 #: ``drain`` waits until less than this is queued: enough to keep the peer busy while the next message is made.
 LOW_WATER_BYTES: Final = 4 * MIB
+#: The kernel of a peer's machine answers probes every 2 s. Silent for so long, it is out of reach. TCP alone would go on for a
+#: quarter of an hour, and after the network has healed take up to two minutes to find that out.
+UNANSWERED_S: Final = 10.0
 
 
 class LinkHandler(Protocol):
@@ -135,6 +138,11 @@ class Link(ABC):
     def machine_silence(self) -> float:
         """Seconds since the peer's machine was heard of, whatever its process does; 0 where that cannot be known."""
         return 0.0
+
+    def give_up_unanswered(self) -> None:
+        """Close if not even the kernel at the other end answers; that of a stopped process does."""
+        if self.machine_silence() >= UNANSWERED_S:
+            self.abort(f"the machine of the {self.role} has not answered for {UNANSWERED_S:g} s")
 
     def round_trip(self) -> float:
         """Seconds to the peer's machine and back, the least of the last minutes; 0 where that cannot be known."""

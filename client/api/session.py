@@ -40,6 +40,8 @@ T = TypeVar("T")
 _ATTEMPT_S: Final = 10.0
 #: Of these, to be connected at all.
 _REACH_S: Final = 3.0
+#: How often to look whether the scheduler's machine can be reached at all.
+_LOOK_S: Final = 2.0
 #: A connection that has lasted for so many seconds was one, even if nothing was said.
 _STABLE_S: Final = 10.0
 #: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
@@ -102,6 +104,7 @@ class Session:
         self._progress = 0  # of the machine, when the link was lost last
         self._back_at = 0.0
         self._ack_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         self._dropped: deque[Record] = deque()
         self._waking = False
 
@@ -152,7 +155,18 @@ class Session:
         except BaseException:
             self._hang_up("not welcome")
             raise
+        if self._look_timer is None:
+            self._look()
         return welcome
+
+    def _look(self) -> None:
+        self._look_timer = self.loop.call_later(_LOOK_S, self._look)
+        if self.link is not None:
+            self.link.give_up_unanswered()
+
+    def _look_no_more(self) -> None:
+        if self._look_timer is not None:
+            self._look_timer.cancel()
 
     def _hang_up(self, reason: str) -> None:
         link, self.link = self.link, None
@@ -162,6 +176,7 @@ class Session:
     async def close(self, reason: str) -> None:
         """Leave on purpose: tell the scheduler, cancel all futures, close all links. Idempotent."""
         link, self.link = self.link, None
+        self._look_no_more()
         if self._reconnecting is not None:
             self._reconnecting.cancel()
         if link is not None and not link.closed:
@@ -231,6 +246,7 @@ class Session:
         # A scheduler that said goodbye was stopped by somebody; one that did not is trouble.
         level = logging.INFO if self.machine.farewell and not self._reconnecting else logging.WARNING
         logger.log(level, "client %s: %s", self.incarnation, self.machine.closed)
+        self._look_no_more()
         self.data.close(reason)
 
     # ---- the link's handler, on the loop ----------------------------------------------------------------------------

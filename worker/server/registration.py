@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 #: Seconds that one attempt to reach a scheduler again may take, and then the answer to HELLO.
 DIAL_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 5.0
-#: The kernel of the scheduler's machine answers probes every 2 s. Silent for so long, it is out of reach. TCP alone would go on
-#: for a quarter of an hour, and after the network has healed take up to two minutes to find that out.
-UNANSWERED_S: Final = 10.0
 
 
 class Owner(Protocol):
@@ -91,9 +88,9 @@ class Registration:
         return self._earlier if link is None else (self._earlier[0] + link.bytes_in, self._earlier[1] + link.bytes_out)
 
     def look(self) -> None:
-        """Give up a link on which not even the kernel at the other end answers; one of a stopped process does."""
-        if self.link is not None and self.link.machine_silence() >= UNANSWERED_S:
-            self.link.abort(f"the machine of the scheduler has not answered for {UNANSWERED_S:g} s")
+        """Give up a link that leads nowhere any more."""
+        if self.link is not None:
+            self.link.give_up_unanswered()
 
     # ---- the first time ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from myscheduler import Client, ClosedError, LocalCluster, as_completed, config, wait
+from myscheduler.client.api import session
 from tests.client.support import eventually, eventually_async
 from tests.support.proxy import Proxy, proxy_for
 
@@ -150,6 +151,18 @@ def test_a_connection_that_only_one_side_knows_to_be_dead_is_replaced(client: Cl
     proxy.cut(half=True)
     assert sum(client.gather(client.map(abs, range(-100, 0)))) == 5_050
     assert proxy.accepted == 2
+
+
+def test_a_scheduler_whose_machine_does_not_answer_is_dialled_again(
+    client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_LOOK_S", 0.05)
+    link = client._session.link
+    assert link is not None
+    monkeypatch.setattr(link, "machine_silence", lambda: 10.0, raising=False)
+    eventually(lambda: proxy.accepted == 2)
+    assert client.submit(abs, -1).result() == 1
+    assert client._session.link is not link
 
 
 # ---- when it does not come back -------------------------------------------------------------------------------------
