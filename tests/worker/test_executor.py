@@ -27,6 +27,7 @@ from myscheduler.protocol.messages import FLAG_WANTED
 from myscheduler.worker.server import context
 from myscheduler.worker.server.board import LANES_MAX, Board
 from myscheduler.worker.server.calls import Functions
+from myscheduler.worker.server.coroutines import Coroutines
 from myscheduler.worker.server.executor import Executor, Reports
 from tests.client.support import eventually_async
 
@@ -303,6 +304,27 @@ async def test_a_coroutine_that_takes_too_long_is_cancelled(bench: Bench) -> Non
     assert type(await bench.error(1)) is asyncio.CancelledError
 
 
+async def test_a_coroutine_whose_time_is_over_before_it_begins_is_cancelled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported = threading.Event()
+    start = Coroutines.start
+
+    def start_late(*args: Any) -> None:
+        reported.wait(TIMEOUT_S)
+        start(*args)
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Coroutines, "start", start_late)
+    bench.executor.bind([("task-1", 1, 0.001, None)])
+    bench.submit(forever)
+    await bench.until(lambda: overdue(bench))
+    reported.set()
+    assert type(await bench.error(1)) is asyncio.CancelledError
+
+
 async def test_a_run_that_ends_in_time_is_not_overdue(bench: Bench) -> None:
     bench.executor.bind([("task-1", 1, 60.0, None), ("task-2", 2, 0.001, None)])
     assert await bench.result(bench.submit(lambda: 1)) == 1
@@ -519,10 +541,12 @@ async def test_what_runs_is_noted_wherever_it_runs(bench: Bench) -> None:
     gate = _Gate()
 
     async def wait_for_ever() -> None:
+        _Gate.entered.set()
         await asyncio.Event().wait()
 
     waiting = bench.submit(wait_for_ever)
-    await bench.until(lambda: bench.board.running == (waiting,))
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
+    gate = _Gate()
 
     def leave_and_come_back() -> list[tuple[int, ...]]:
         seen = [noted()]
@@ -536,12 +560,12 @@ async def test_what_runs_is_noted_wherever_it_runs(bench: Bench) -> None:
     moving = bench.submit(leave_and_come_back)
     await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
     beside = bench.submit(noted)
-    assert await bench.result(beside) == (beside, waiting, moving)
+    assert set(await bench.result(beside)) == {beside, waiting, moving}
     gate.open()
     seen = await bench.result(moving)
     assert [set(running) for running in seen] == [{waiting, moving}] * 3
     assert bench.executor.cancel([("task-1", waiting)], running=True) == []
-    await eventually_async(lambda: bench.board.running == ())
+    await eventually_async(lambda: bench.board.running == (), timeout=TIMEOUT_S)
 
 
 async def test_more_threads_than_can_be_noted_run_as_well() -> None:

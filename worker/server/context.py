@@ -32,7 +32,7 @@ class Slot:
 class Run:
     """One run of a task, as seen from inside the task."""
 
-    __slots__ = ("attempt", "executor", "interrupted", "key", "slot")
+    __slots__ = ("attempt", "begun", "executor", "interrupted", "key", "slot")
 
     def __init__(self, executor: Executor, key: Key, attempt: int, slot: Slot | None) -> None:
         self.executor = executor
@@ -40,7 +40,8 @@ class Run:
         self.attempt = attempt
         #: None for coroutines
         self.slot = slot
-        #: set when a coroutine is cancelled
+        #: of a coroutine: whether it has begun, and whether it has been cancelled
+        self.begun = False
         self.interrupted = False
 
     @property

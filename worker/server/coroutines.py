@@ -9,13 +9,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...protocol.messages import Row
 from .context import Run, current_run
 
 if TYPE_CHECKING:
     from .executor import Executor
+
+
+_CANCELLED: Final = "the task was cancelled"
 
 
 class Coroutines:
@@ -81,7 +84,8 @@ class Coroutines:
         if found is not None:
             task, run = found
             run.interrupted = True
-            task.cancel("the task was cancelled")
+            if run.begun:  # else it would end without a word
+                task.cancel(_CANCELLED)
 
     async def _run(
         self, run: Run, row: Row, start: float, function: Callable[..., Any], args: Any, kwargs: Any
@@ -89,7 +93,10 @@ class Coroutines:
         executor = self._executor
         lane = executor.take_lane(row[1])
         current_run.set(run)
+        run.begun = True
         try:
+            if run.interrupted:
+                raise asyncio.CancelledError(_CANCELLED)
             value = await function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 (whatever a task raises is its outcome, SystemExit included)
             executor.fail(row[0], row[1], error, lane, start)

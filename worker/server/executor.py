@@ -276,6 +276,8 @@ class Executor:
                 self._limits.start(Limited(key, attempt, terms.timeout, start, slot.index, not to_await))
             if to_await:
                 self._run_on_loop(row, start, function, args, kwargs)
+                if slot.cancelled == attempt and self._coroutines is not None:
+                    self._coroutines.cancel(attempt)  # whoever wanted that came before the coroutine did
                 return
             current_run.set(run)
             value = copy_context().run(function, *args, **kwargs)
