@@ -225,10 +225,10 @@ class SimClient(Process):
             self.after(wait, self._dial)
 
     def _dial(self) -> None:
-        self.link = link = self._make_link()
         if self.world.random.random() < 0.2:
-            self.after(0.0, lambda: self._on_closed(link, "connection refused"))
+            self._on_closed(self.link, "connection refused")
             return
+        self.link = link = self._make_link()
         self.start()
         self.after(_ATTEMPT_S, lambda: None if link.epoch else link.abort("no welcome"))
 

@@ -198,13 +198,13 @@ def _reset(end: End) -> None:
 
 
 def reset(simulation: Simulation) -> bool:
-    """The connections of some workers with the scheduler break, perhaps again and again, though nobody has died."""
+    """The connections of some peers with the scheduler break, perhaps again and again, though nobody has died."""
     random = simulation.random
-    workers = list(simulation.workers.values())
+    peers: list[SimWorker | SimClient] = [*simulation.workers.values(), *(c for c in simulation.clients if c.connected)]
     moment = 0.0
     for _ in range(random.choice((1, 1, 3, 10))):
-        for worker in random.sample(workers, random.randint(1, len(workers))):
-            simulation.world.after(moment, lambda worker=worker: _reset(worker.link))  # type: ignore[misc]
+        for peer in random.sample(peers, random.randint(1, len(peers))):
+            simulation.world.after(moment, lambda peer=peer: _reset(peer.link))  # type: ignore[misc]
         moment += random.uniform(0.0, random.choice((0.1, 1.0, 3.0)))
     simulation.disturbed_for(moment)
     return True

@@ -14,6 +14,7 @@ import pytest
 from myscheduler import (
     CancelledError,
     Client,
+    ClusterError,
     Retry,
     TaskTimeoutError,
     annotate,
@@ -25,6 +26,7 @@ from myscheduler import (
 from myscheduler.base.credentials import Credentials
 from myscheduler.deploy.control import ControlLink
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.queries import METHODS
 from myscheduler.scheduler.server.scheduler import SchedulerServer
 from tests.client.support import eventually
 
@@ -169,3 +171,25 @@ async def test_frames_of_an_earlier_start_change_nothing_and_are_counted() -> No
     control.close("done")
     await server.close("done")
     assert await server.finished() == "done"
+
+
+# ---- messages that cannot be sent -----------------------------------------------------------------------------------
+
+
+async def test_an_answer_that_cannot_be_sent_harms_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "nthreads", (lambda machine, peer, request: 2**70, (m.Role.CLIENT,)))
+    credentials = Credentials.generate()
+    server = SchedulerServer(credentials, port=0)
+    await server.start()
+    links = [await ControlLink.open(server.address, credentials) for _ in range(2)]
+    calls = [link.call(method) for method in ("scheduler_info", "nthreads", "scheduler_info") for link in links]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(answer, dict) for answer in answers] == [True, True, False, False, True, True]
+    for answer in answers[2:4]:
+        assert isinstance(answer, ClusterError)
+        assert str(answer).startswith("the answer cannot be sent: a REPLY message cannot be encoded")
+    for control in links:
+        control.close("done")
+        assert control._link is not None
+        await control._link.wait_closed()
+    await server.close("done")

@@ -1,4 +1,4 @@
-"""``make mutants``: twenty-two ways to break our own code, and how many seeds it takes until the simulator notices.
+"""``make mutants``: twenty-seven ways to break our own code, and how many seeds it takes until the simulator notices.
 
 Each mutant is a replacement in the source of one module, made while a child process imports it. A replacement that does not
 fit the source any more is an error, so mutants do not rot unseen.
@@ -146,6 +146,25 @@ MUTANTS = (
         "worker.machine",
         "and not self.fetches.failed(want, address)",
         "and self.fetches.failed(want, address)",
+    ),
+    Mutant("send again what has arrived", "protocol.stream", "del self._kept[:done]", "assert done >= 0"),
+    Mutant(
+        "count too few messages", "protocol.stream", "self.received = count\n", "self.received = count - (count > 9)\n"
+    ),
+    Mutant(
+        "forget what was on its way when a link broke",
+        "protocol.stream",
+        "self._again = [*greeting, *rest[count - self._first :]]",
+        "self._again = [*greeting]",
+    ),
+    Mutant(
+        "never release what a dead client wants", "scheduler.sessions", "attended - since >= self.grace", "since < 0"
+    ),
+    Mutant(
+        "do not answer who has come back",
+        "scheduler.relay",
+        "mine = [fetch for fetch in self.parked if fetch.client is client]",
+        "mine: list[Fetch] = []",
     ),
 )
 
