@@ -26,8 +26,8 @@ from . import groups, observe
 from .publish import PAGE, RESULTS, Summary, machine, read_results, with_table, write_results
 from .rows import Row, in_order
 
-#: Lanes of rows that wait, side by side; more than processors, as they sleep.
-SIDE_BY_SIDE = 10
+#: Lanes of rows that wait, side by side; more than processors, as they sleep. But each starts processes.
+SIDE_BY_SIDE = 6
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -72,7 +72,7 @@ def _is_replaced(cluster: Cluster, name: str, pid: int) -> bool:
 def suspend_machine(place: tuple[ByHand, Cluster], trial: Trial) -> None:
     commands, cluster = place
     cluster.wait_for_workers(2)
-    job = Job.submit(cluster.client, Graph.random(trial.random, 400, 0.02, 1000), cluster.trace())
+    job = Job.submit(cluster.client, Graph.random(trial.random, 200, 0.02, 1000), cluster.trace())
     until(lambda: len(runs_in(job.trace)) > 20, what="the first runs")
     pid = cluster.by_name()["w0"]["pid"]
     both = (commands.keepers["w0"].pid, pid)

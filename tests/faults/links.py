@@ -152,7 +152,7 @@ def narrow(cluster: Networked, trial: Trial) -> None:
 
 @row(
     "C9",
-    "connections are reset between messages and within, cut into single bytes, stalled",
+    "connections of workers and client are reset between messages and within, cut into single bytes, stalled",
     "2,000 cuts: nothing lost, nothing twice",
     wanted=1,
     seconds=240,
@@ -164,8 +164,8 @@ def break_connections(cluster: Networked, trial: Trial) -> None:
     before = [tell(proxy, "off") for proxy in proxies]
     began, cuts, jobs = time.monotonic(), 0, 0
     while cuts < 2000 and time.monotonic() < began + 200:
-        for proxy in proxies[1:]:
-            tell(proxy, "on 20000")
+        for proxy in proxies:  # the first is the client's, to which most of what is sent goes
+            tell(proxy, "on 200000" if proxy is proxies[0] else "on 10000")
         job = Job.submit(cluster.client, Graph.random(trial.random, 300, 0.002, 2000), cluster.trace())
         try:
             job.check(trial, 90)
@@ -225,7 +225,8 @@ def stop_reading(place: tuple[ByHand, Cluster], trial: Trial) -> None:
         while cluster.info()["clients"] >= clients and time.monotonic() < stopped + 60:
             most = max(most, _memory(commands.scheduler.pid))
             busy.append(_latency(cluster))
-        trial.within("disconnected after", time.monotonic() - stopped, 35.0)
+        # The 30 s begin when all that can be sent to it has been, some of which is computed meanwhile.
+        trial.within("disconnected after", time.monotonic() - stopped, 45.0)
         trial.figure("the scheduler grew by", (most - size) / 1e6, "MB")
         trial.expect(most - size < 1e9, "what waits is not bounded")
         trial.figure("others' p99, before", quiet * 1000, "ms")
@@ -399,15 +400,20 @@ def no_names(place: None, trial: Trial) -> None:
         commands = ByHand(folder, hosts.address(1), hosts.inside(1))
         stack.callback(commands.close)
         address = json.loads(commands.file.read_text())["address"].replace(hosts.address(1), "scheduler.test")
-        command = [*hosts.inside(2), sys.executable, "-c", BY_NAME, address, str(commands.file)]
+        command = [*hosts.inside(2), "nice", "-n", "-10", sys.executable, "-c", BY_NAME, address, str(commands.file)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0)
-        began = time.monotonic()
-        until(lambda: time.monotonic() - began > 20.0, 30)
+        began = looked = time.monotonic()
+        pause = 0.0  # the longest that this machine made this process wait, which does not ask for any name
+        while looked < began + 20.0:
+            time.sleep(0.01)
+            before, looked = looked, time.monotonic()
+            pause = max(pause, looked - before - 0.01)
         trial.expect(process.poll() is None, "it ended while there was no name server")
         (etc / "hosts").write_text(f"127.0.0.1 localhost\n{hosts.address(1)} scheduler.test\n")
         output, _ = process.communicate(timeout=60)
         longest, connected, result = json.loads(output)
         trial.expect(result == 1024, f"the result is {result}")
-        trial.within("longest stand-still", longest, 0.1)
+        trial.within("longest stand-still", longest, 0.1 + pause)
+        trial.figure("of this process beside it", pause)
         trial.figure("connected after", connected)
         trial.within("ended after", time.monotonic() - began, 60.0)

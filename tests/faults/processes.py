@@ -117,7 +117,7 @@ def kill_at_random(cluster: Owned, trial: Trial) -> None:
     "nothing is computed again",
     theirs="a deadlock was reported (#6244)",
     wanted=200,
-    seconds=120,
+    seconds=100,
     place=partial(owned, 3),
 )
 def retire_while_fetching(cluster: Owned, trial: Trial) -> None:
@@ -166,6 +166,7 @@ while True:
     else:
         data += client.scatter([np.zeros(100_000) for _ in range(5)])
         data = data[-20:]
+    time.sleep(0.05)
 """
 
 
@@ -176,18 +177,16 @@ def slow_square(x: int) -> int:
 
 @row(
     "B10",
-    "`kill -9` of a client during submit, gather or scatter",
-    "what only it wanted is forgotten within 30 s; other clients notice nothing",
+    "`kill -9` of twelve clients during submit, gather or scatter",
+    "what only they wanted is forgotten after 30 s, in which they could have come back; other clients notice nothing",
     theirs="its futures are released when the connection closes; so they are by a mere interruption (measured)",
-    wanted=200,
-    repeats=15,
-    seconds=200,
-    lanes=3,
+    wanted=17,
+    seconds=400,
+    lanes=2,
     waits=True,
     place=partial(by_hand, 2),
 )
 def kill_client(place: tuple[ByHand, Cluster], trial: Trial) -> None:
-    """Twelve clients are killed, at about the same time."""
     commands, cluster = place
     random = trial.random
     job = Job.submit(cluster.client, Graph.random(random, 100, 0.001, 1000), cluster.trace())
@@ -204,7 +203,7 @@ def kill_client(place: tuple[ByHand, Cluster], trial: Trial) -> None:
         assert process.stdout is not None
         process.stdout.close()
     until(lambda: _settled(cluster, job), 60, 0.1, "the end of what the killed clients wanted")
-    trial.within("forgotten after", time.monotonic() - began, 30.0 + 1.0)
+    trial.within("forgotten after", time.monotonic() - began, 30.0 + 2.0)  # the lease, and looking
     trial.figure("clients killed", len(killed), "")
     job.check(trial, 30)
     job.expect_repeats_only_of(trial, [])
@@ -220,5 +219,6 @@ def _settled(cluster: Cluster, job: Job) -> bool:
 
 
 def _start_client(commands: ByHand, what: str) -> subprocess.Popen[bytes]:
-    command: list[Any] = [sys.executable, "-c", CLIENT, what, commands.file]
+    # Twelve that start at once must not keep the processors from what other rows measure.
+    command: list[Any] = ["nice", "-n", "19", sys.executable, "-c", CLIENT, what, commands.file]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0)

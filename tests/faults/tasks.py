@@ -42,7 +42,7 @@ def kill_self(trace: str, how: int) -> None:
     "fails after exactly three deaths, in words; neighbours are not blamed; no stall in 500 repeats",
     theirs="was found stalled within 426 repeats (#3196)",
     wanted=500,
-    seconds=240,
+    seconds=210,
     place=partial(owned, 4, threads=2),
 )
 def poison(cluster: Owned, trial: Trial) -> None:
