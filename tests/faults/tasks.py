@@ -189,7 +189,7 @@ def tell_the_untellable(cluster: Owned, trial: Trial) -> None:
         trial.expect(not isinstance(error, (TimeoutError, KilledWorkerError)), f"{what}: {error!r}")
         trial.expect(len(text) <= TEXT_CHARS_MAX, f"{what}: {len(text)} characters of text")
         traceback = future.traceback() if future.status == "error" else None
-        trial.expect(len(traceback or "") <= 2 * TEXT_CHARS_MAX, f"{what}: {len(traceback or '')} of traceback")
+        trial.expect(len(traceback or "") <= TEXT_CHARS_MAX, f"{what}: {len(traceback or '')} of traceback")
     else:
         trial.expect(False, f"{what} gave {found!r}")
     trial.within("told after", time.monotonic() - began, 20.0)
