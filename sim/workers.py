@@ -58,6 +58,7 @@ class SimWorker(Process):
         self.machine = WorkerMachine(incarnation, nthreads, self.address, PAUSE_AT)
         self.transfers = Transfers(self)
         self.store: dict[Key, tuple[int, int]] = {}  # key -> (attempt, value)
+        self._aside: dict[Key, dict[int, int]] = {}  # other attempts, until the machine has decided which one counts
         self.planned = False  # whether it ends because it was told to
         self._queue: list[tuple[Row, list[int]]] = []
         self._running: dict[int, SimTask] = {}
@@ -205,14 +206,21 @@ class SimWorker(Process):
     # ---- the store --------------------------------------------------------------------------------------------------
 
     def keep(self, key: Key, attempt: int, value: int) -> None:
-        """Keep a value, unless a newer one is here."""
-        if key not in self.store or self.store[key][0] < attempt:
-            self.store[key] = (attempt, value)
+        """Keep a value; beside that of another attempt, until one of them is dropped."""
+        if self.store.setdefault(key, (attempt, value))[0] != attempt:
+            self._aside.setdefault(key, {})[attempt] = value
 
     def _drop(self, copies: list[e.Copy]) -> None:
         for key, attempt in copies:
+            others = self._aside.get(key, {})
+            others.pop(attempt, None)
             if key in self.store and self.store[key][0] == attempt:
                 del self.store[key]
+                if others:
+                    first = next(iter(others))
+                    self.store[key] = (first, others.pop(first))
+            if not others:
+                self._aside.pop(key, None)
 
     def _gathered(self, serve: e.Serve) -> Message:
         held = {key: self.store[key] for key, attempt in serve.rows if self.store.get(key, (0, 0))[0] == attempt}

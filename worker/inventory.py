@@ -29,6 +29,20 @@ if TYPE_CHECKING:
 KEPT: Final = (RESULTS, ERRORS, OVERDUE, FINAL)
 
 
+def hold(data: dict[Key, tuple[int, int, str]], key: Key, attempt: int, nbytes: int) -> list[tuple[Key, int]]:
+    """Note a copy that counts from now on; what it takes the place of must be dropped.
+
+    Examples
+    --------
+    >>> data = {"x": (14, 28, "int")}
+    >>> hold(data, "x", 21, 30), data
+    ([('x', 14)], {'x': (21, 30, '')})
+    """
+    held = data.get(key)
+    data[key] = (attempt, nbytes, "")
+    return [] if held is None or held[0] == attempt else [(key, held[0])]
+
+
 def inventory(machine: WorkerMachine, kept: dict[int, list[Row]]) -> list[Message]:
     """INVENTORY in slices; the last of them, which may be the only one, is marked.
 

@@ -45,7 +45,7 @@ from .events import (
     Weighed,
 )
 from .fetching import Fetches, Want
-from .inventory import KEPT, inventory
+from .inventory import KEPT, hold, inventory
 from .pressure import Pressure
 from .state import Task, TaskIndex, TaskState
 
@@ -284,16 +284,18 @@ class WorkerMachine:
     # ---- the executor -----------------------------------------------------------------------------------------------
 
     def _execution_ended(self, now: float, event: ExecutionEnded) -> None:
-        data, wants = self.data, self.fetches.wants
-        accepted = self._reports[m.RESULTS]
+        data, wants, accepted = self.data, self.fetches.wants, self._reports[m.RESULTS]
         unwanted: list[Copy] = []
         for row in event.results:
             key, attempt = row[0], row[1]
             task = self.runs[attempt]
             self.index.pace.learn(task.func_id, int(row[7] * 1e9))
-            if not self._end(task) or (key in data and data[key][0] > attempt):
+            held = data.get(key)
+            if not self._end(task) or (held is not None and held[0] > attempt):
                 unwanted.append((key, attempt))
                 continue
+            if held is not None:
+                self._out.append(Drop([(key, held[0])]))
             data[key] = (attempt, row[2], row[3])
             accepted.append(row)
             if wants and key in wants and wants[key].attempt <= attempt:
@@ -378,7 +380,7 @@ class WorkerMachine:
         asked = self.fetches.answered(event.address, event.request)
         stale: list[Copy] = []
         for key, attempt, nbytes in event.got:
-            if self._take(key, attempt, nbytes):
+            if self._take(key, attempt, nbytes, stale):
                 asked.pop(key, None)
             else:
                 stale.append((key, attempt))
@@ -399,15 +401,15 @@ class WorkerMachine:
         for want in asked.values():
             self._failed(want, event.address)
 
-    def _take(self, key: Key, attempt: int, nbytes: int) -> bool:
-        """A fetched copy is in the store; False if nobody here needs it."""
+    def _take(self, key: Key, attempt: int, nbytes: int, stale: list[Copy]) -> bool:
+        """A fetched copy is in the store; False if nobody here needs it. ``stale`` gets what it replaces."""
         held = self.data.get(key)
         if held is not None and held[0] >= attempt:
             return held[0] == attempt
         want = self.fetches.wants.get(key)
         if want is None or want.attempt > attempt:
             return False
-        self.data[key] = (attempt, nbytes, "")
+        stale += hold(self.data, key, attempt, nbytes)
         self._reports[m.REPLICAS].append((key, attempt))
         self._arrived(want)
         return True
@@ -444,7 +446,7 @@ class WorkerMachine:
             if held is not None and held[0] > attempt:
                 stale.append((key, attempt))
                 continue
-            self.data[key] = (attempt, nbytes, "")
+            stale += hold(self.data, key, attempt, nbytes)
             want = self.fetches.wants.get(key)
             if want is not None and want.attempt <= attempt:
                 self._arrived(want)

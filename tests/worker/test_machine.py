@@ -262,6 +262,16 @@ def test_a_result_older_than_the_held_copy_is_dropped() -> None:
     assert drive.machine.data == {"x": (5, 8, "")}
 
 
+def test_what_a_newer_attempt_takes_the_place_of_is_dropped_before_anything_runs_on_it() -> None:
+    drive = Driver()
+    drive(Stored([("x", 1, 8)]))
+    drive.compute(task("x", 2), task("y", 3, rank=1, deps=("x",)))
+    out = drive.end(result("x", 2))
+    assert [type(instruction) for instruction in out] == [Drop, Execute, Send]
+    assert of(out, Drop) == [Drop([("x", 1)])]
+    assert of(drive(Stored([("x", 4, 8)])), Drop) == [Drop([("x", 2)])]
+
+
 def test_scattered_data_older_than_the_held_copy_is_dropped() -> None:
     drive = Driver()
     drive(Stored([("x", 5, 8)]))

@@ -73,6 +73,7 @@ async def test_all_is_forgotten_with_the_value(packer: Packer, store: Store) -> 
 async def test_a_value_that_was_replaced_is_forgotten_in_time(packer: Packer, store: Store) -> None:
     await ask(packer, store)
     store.put("x", 3, VALUE, len(VALUE))
+    store.drop([("x", 1)])
     packer.sweep(store)
     assert packer.sharing is not None
     assert not packer.sharing.was_offered(("x", 1))

@@ -11,27 +11,28 @@ from ...base.keys import Key
 class Store:
     """Values by key, each with the attempt that made it and its size.
 
-    Attempts grow, so a value never replaces one of a higher attempt.
+    Which of several attempts counts is not decided here: a second one is put aside until one of the two is dropped.
 
     Examples
     --------
     >>> store = Store()
     >>> store.put("x", 2, "value", 54)
-    >>> store.put("x", 1, "older", 54)
+    >>> store.put("x", 3, "another", 56)
     >>> store["x"], store.nbytes
-    ('value', 54)
-    >>> store.drop([("x", 1)])
-    >>> len(store)
-    1
+    ('value', 110)
     >>> store.drop([("x", 2)])
+    >>> store["x"], store.nbytes
+    ('another', 56)
+    >>> store.drop([("x", 3)])
     >>> len(store), store.nbytes
     (0, 0)
     """
 
-    __slots__ = ("_entries", "nbytes")
+    __slots__ = ("_aside", "_entries", "nbytes")
 
     def __init__(self) -> None:
         self._entries: dict[Key, tuple[int, Any, int]] = {}
+        self._aside: dict[Key, list[tuple[int, Any, int]]] = {}
         #: estimated size of all values, in bytes
         self.nbytes = 0
 
@@ -45,14 +46,16 @@ class Store:
         return self._entries[key][1]
 
     def put(self, key: Key, attempt: int, value: Any, nbytes: int) -> None:
-        """Keep a value, unless one of this or a newer attempt is here."""
+        """Keep a value; beside that of another attempt, if there is one, until one of them is dropped."""
         entries = self._entries
+        entry = (attempt, value, nbytes)
         held = entries.get(key)
-        if held is not None:
-            if held[0] >= attempt:
-                return
-            self.nbytes -= held[2]
-        entries[key] = (attempt, value, nbytes)
+        if held is None:
+            entries[key] = entry
+        elif attempt == held[0] or any(other[0] == attempt for other in self._aside.get(key, ())):
+            return
+        else:
+            self._aside.setdefault(key, []).append(entry)
         self.nbytes += nbytes
 
     def find(self, key: Key, attempt: int) -> tuple[int, Any, int] | None:
@@ -66,10 +69,26 @@ class Store:
         for key, attempt in copies:
             held = entries.get(key)
             if held is not None and held[0] == attempt:
-                del entries[key]
                 self.nbytes -= held[2]
+                if key in self._aside:
+                    entries[key] = self._take_aside(key, 0)
+                else:
+                    del entries[key]
+            else:
+                for position, other in enumerate(self._aside.get(key, ())):
+                    if other[0] == attempt:
+                        self.nbytes -= self._take_aside(key, position)[2]
+                        break
+
+    def _take_aside(self, key: Key, position: int) -> tuple[int, Any, int]:
+        others = self._aside[key]
+        entry = others.pop(position)
+        if not others:
+            del self._aside[key]
+        return entry
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._aside.clear()
         self.nbytes = 0

@@ -1,0 +1,39 @@
+"""Values of several attempts of one key: which of them counts is decided elsewhere, and none is lost until then."""
+
+from __future__ import annotations
+
+from myscheduler.worker.server.store import Store
+
+
+def _store(*attempts: int) -> Store:
+    store = Store()
+    for attempt in attempts:
+        store.put("x", attempt, f"value {attempt}", 100 + attempt)
+    return store
+
+
+def test_a_second_value_takes_the_place_of_the_first_when_that_is_dropped() -> None:
+    store = _store(14, 21)
+    assert (store["x"], store.nbytes, len(store)) == ("value 14", 235, 1)
+    store.drop([("x", 14)])
+    assert (store["x"], store.nbytes, len(store)) == ("value 21", 121, 1)
+    assert store.find("x", 14) is None
+    assert store.find("x", 0) == (21, "value 21", 121)
+
+
+def test_a_second_value_that_is_not_wanted_leaves_the_first_alone() -> None:
+    for attempts in ((14, 21), (21, 14)):
+        store = _store(*attempts)
+        store.drop([("x", attempts[1])])
+        assert (store["x"], store.nbytes) == (f"value {attempts[0]}", 100 + attempts[0])
+        store.drop([("x", attempts[0])])
+        assert (len(store), store.nbytes) == (0, 0)
+
+
+def test_the_same_attempt_is_kept_once_and_what_is_not_here_is_dropped_in_vain() -> None:
+    store = _store(1, 1, 2, 2, 3)
+    assert store.nbytes == 101 + 102 + 103
+    store.drop([("x", 2), ("x", 9), ("y", 1)])
+    assert (store["x"], store.nbytes) == ("value 1", 204)
+    store.clear()
+    assert ("x" in store, store.nbytes) == (False, 0)
