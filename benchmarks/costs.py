@@ -14,7 +14,7 @@ from statistics import median
 import psutil
 
 from .systems.myscheduler import MyScheduler
-from .workloads import inc
+from .workloads.base import inc
 
 TASKS = 50_000
 PARTS = ("client", "scheduler", "workers")

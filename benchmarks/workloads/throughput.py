@@ -1,0 +1,83 @@
+"""Tasks per second: of maps, trees, chains and lazy graphs; and how long one task takes."""
+
+from __future__ import annotations
+
+import time
+from statistics import median, quantiles
+
+from ..systems.base import System
+from .base import Figures, Metric, Workload, add, inc, warm_up
+
+
+def run_map(system: System, scale: float) -> Figures:
+    count = int(10_000 * scale)
+    warm_up(system)
+    begin = time.perf_counter()
+    values = system.gather(system.map(inc, range(count)))
+    seconds = time.perf_counter() - begin
+    assert values == list(range(1, count + 1))
+    return {"map": count / seconds}
+
+
+def run_latency(system: System, scale: float) -> Figures:
+    warm_up(system)
+    times = []
+    for number in range(max(20, int(200 * scale))):
+        begin = time.perf_counter()
+        value = system.result(system.submit(inc, number))
+        times.append((time.perf_counter() - begin) * 1e3)
+        assert value == number + 1
+    return {"latency": median(times), "latency_p99": quantiles(times, n=100)[98]}
+
+
+def run_tree(system: System, scale: float) -> Figures:
+    leaves = 1 << max(4, int(4096 * scale).bit_length() - 1)
+    warm_up(system)
+    begin = time.perf_counter()
+    level = list(system.map(inc, range(leaves)))
+    everything = list(level)  # held, as a user who wants to look at the parts would
+    while len(level) > 1:
+        level = [system.submit(add, left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
+        everything += level
+    value = system.result(level[0])
+    seconds = time.perf_counter() - begin
+    assert value == leaves * (leaves + 1) // 2
+    return {"tree": len(everything) / seconds}
+
+
+def run_chain(system: System, scale: float) -> Figures:
+    length = int(1_000 * scale)
+    warm_up(system)
+    begin = time.perf_counter()
+    handle = system.submit(inc, 0)
+    for _ in range(length - 1):
+        handle = system.submit(inc, handle)
+    value = system.result(handle)
+    seconds = time.perf_counter() - begin
+    assert value == length
+    return {"chain": length / seconds}
+
+
+def run_delayed(system: System, scale: float) -> Figures:
+    count = int(10_000 * scale)
+    warm_up(system)
+    begin = time.perf_counter()
+    value = system.fan_in(inc, sum, range(count))
+    seconds = time.perf_counter() - begin
+    assert value == count * (count + 1) // 2
+    return {"delayed": count / seconds}
+
+
+WORKLOADS = {
+    "map": Workload(run_map, {"map": Metric("map 10,000 no-op tasks, submit to gathered", "tasks/s", True)}),
+    "latency": Workload(
+        run_latency,
+        {
+            "latency": Metric("submit one, wait for its result: median", "ms"),
+            "latency_p99": Metric("submit one, wait for its result: 99th percentile", "ms"),
+        },
+    ),
+    "tree": Workload(run_tree, {"tree": Metric("tree reduction of 4,096 leaves", "tasks/s", True)}),
+    "chain": Workload(run_chain, {"chain": Metric("chain of 1,000 tasks", "tasks/s", True)}),
+    "delayed": Workload(run_delayed, {"delayed": Metric("lazy sum over 10,000 tasks", "tasks/s", True)}),
+}
