@@ -153,7 +153,7 @@ class Audit:
     def _is_back(self, ts: TaskState) -> bool:
         """Whether the data was lost with a worker which has come back, and still holds it."""
         workers = [self._simulation.workers.get(ws.incarnation) for ws in ts.holders]
-        return any(w is not None and w.returns and w.store.get(ts.key, (0, 0))[0] == ts.attempt for w in workers)
+        return any(w is not None and w.returns and w.store.find(ts.key, ts.attempt) for w in workers)
 
     # ---- when nothing moves -----------------------------------------------------------------------------------------
 
@@ -163,6 +163,6 @@ class Audit:
         held = {
             (worker.name, key, attempt)
             for worker in self._simulation.workers.values()
-            for key, (attempt, _) in worker.store.items()
+            for key, attempt in worker.store.copies()
         }
         return believed ^ held

@@ -349,9 +349,13 @@ class Simulation:
         return (
             not core.tasks
             and not core.functions.keys() - {FUNC_ID}
-            and not any(worker.store or worker.machine.tasks or worker.machine.data for worker in self.workers.values())
+            and not any(self._is_burdened(worker) for worker in self.workers.values())
             and not any(ws.abandoned or ws.assigned for ws in core.workers.values())
         )
+
+    def _is_burdened(self, worker: SimWorker) -> bool:
+        store, machine = worker.store, worker.machine
+        return bool(store.copies() or store.nbytes or machine.tasks or machine.data)
 
 
 def simulate(seed: int, options: Options | None = None) -> Report:

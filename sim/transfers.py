@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from ..protocol import messages as m
-from ..protocol.messages import Message, Role
+from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
 from .links import End, connect
 
@@ -18,6 +19,8 @@ STALLED_S: Final = 30.0
 SLOW_S: Final = 8.0
 #: An address where nobody answers is given up after this.
 CONNECT_TIMEOUT_S: Final = 3.0
+#: What a value takes where it has been fetched.
+_VALUE_BYTES: Final = 8
 
 
 class Transfers:
@@ -102,8 +105,8 @@ class Transfers:
             attempts = dict(fetch.rows)
             got = [(key, attempts[key], int(payload)) for key, payload in message[2] if key in attempts]
             for key, attempt, value in got:
-                self.worker.keep(key, attempt, value)
-            rows = [(key, attempt, 8) for key, attempt, _ in got]
+                self.worker.store.put(key, attempt, value, _VALUE_BYTES)
+            rows = [(key, attempt, _VALUE_BYTES) for key, attempt, _ in got]
             absent = [key for key, _ in message[3]]
             self.worker.simulation.audit.unfetched(absent)
             self.worker.feed(e.FetchEnded(fetch.address, fetch.request, rows, absent, []))
@@ -123,15 +126,23 @@ class Transfers:
 
     def serve(self, end: End, messages: tuple[Message, ...]) -> None:
         """Answer the requests of a peer."""
-        store = self.worker.store
         for message in messages:
             if message[0] != m.GET_DATA:
                 end.close(f"op {message[0]} means nothing on a data link")
                 return
-            held = {key: store[key] for key, attempt in message[2] if key in store and attempt in (0, store[key][0])}
-            rows = tuple((key, str(value).encode()) for key, (_, value) in held.items())
-            missing = tuple((key, e.NOT_HELD) for key, _ in message[2] if key not in held)
-            end.send([(m.DATA, message[1], rows, missing)])
+            end.send([(m.DATA, message[1], *self.pack(message[2]))])
+
+    def pack(self, copies: Iterable[e.Copy]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """Rows of those copies that are in the store, and those that are missing; attempt 0 means any."""
+        rows: list[Row] = []
+        missing: list[Row] = []
+        for key, attempt in copies:
+            entry = self.worker.store.find(key, attempt)
+            if entry is None:
+                missing.append((key, e.NOT_HELD))
+            else:
+                rows.append((key, str(entry[1]).encode()))
+        return tuple(rows), tuple(missing)
 
     def left(self, end: End) -> None:
         """A peer has gone."""

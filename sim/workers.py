@@ -1,4 +1,4 @@
-"""A simulated worker process: the real machine, a store, threads that take virtual time."""
+"""A simulated worker process: the real machine and store, threads that take virtual time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
 from ..worker.machine import WorkerMachine
+from ..worker.store import Store
 from .graphs import SimTask
 from .links import End
 from .scheduler import EPOCH, INCARNATION, VERSIONS
@@ -57,8 +58,7 @@ class SimWorker(Process):
         self.address = f"tcp://{name}:1"
         self.machine = WorkerMachine(incarnation, nthreads, self.address, PAUSE_AT)
         self.transfers = Transfers(self)
-        self.store: dict[Key, tuple[int, int]] = {}  # key -> (attempt, value)
-        self._aside: dict[Key, dict[int, int]] = {}  # other attempts, until the machine has decided which one counts
+        self.store = Store()
         self.planned = False  # whether it ends because it was told to
         self._queue: list[tuple[Row, list[int]]] = []
         self._running: dict[int, SimTask] = {}
@@ -164,11 +164,11 @@ class SimWorker(Process):
             elif isinstance(instruction, e.Execute):
                 self._queue += [(row, self._inputs(row)) for row in instruction.rows]
             elif isinstance(instruction, e.Drop):
-                self._drop(instruction.copies)
+                self.store.drop(instruction.copies)
             elif isinstance(instruction, e.Fetch):
                 self.transfers.fetch(instruction)
             elif isinstance(instruction, e.Serve):
-                outgoing.append(self._gathered(instruction))
+                outgoing.append((m.DATA, instruction.request, *self.transfers.pack(instruction.rows)))
             elif isinstance(instruction, e.Cancel):
                 self._cancel(instruction)
             elif isinstance(instruction, e.Beat):
@@ -203,31 +203,6 @@ class SimWorker(Process):
             self._alarm = None
             self.feed(e.Tick())
 
-    # ---- the store --------------------------------------------------------------------------------------------------
-
-    def keep(self, key: Key, attempt: int, value: int) -> None:
-        """Keep a value; beside that of another attempt, until one of them is dropped."""
-        if self.store.setdefault(key, (attempt, value))[0] != attempt:
-            self._aside.setdefault(key, {})[attempt] = value
-
-    def _drop(self, copies: list[e.Copy]) -> None:
-        for key, attempt in copies:
-            others = self._aside.get(key, {})
-            others.pop(attempt, None)
-            if key in self.store and self.store[key][0] == attempt:
-                del self.store[key]
-                if others:
-                    first = next(iter(others))
-                    self.store[key] = (first, others.pop(first))
-            if not others:
-                self._aside.pop(key, None)
-
-    def _gathered(self, serve: e.Serve) -> Message:
-        held = {key: self.store[key] for key, attempt in serve.rows if self.store.get(key, (0, 0))[0] == attempt}
-        rows = tuple((key, str(value).encode()) for key, (_, value) in held.items())
-        missing = tuple((key, e.NOT_HELD) for key, _ in serve.rows if key not in held)
-        return (m.DATA, serve.request, rows, missing)
-
     # ---- running tasks ----------------------------------------------------------------------------------------------
 
     def _inputs(self, row: Row) -> list[int]:
@@ -235,7 +210,7 @@ class SimWorker(Process):
         missing = [dep for dep in row[5] if dep not in self.store]
         if missing:
             raise AssertionError(f"{row[0]!r} is to run on {self.name} without its input {missing[0]!r}")
-        return [self.store[dep][1] for dep in row[5]]
+        return [self.store[dep] for dep in row[5]]
 
     def _start_threads(self) -> None:
         while self._queue and len(self._running) < self.nthreads:
@@ -271,10 +246,10 @@ class SimWorker(Process):
                 )
             else:
                 value = task.value(inputs)
-                self.keep(key, attempt, value)
                 self.simulation.audit.completed(key, attempt)
                 inline = flags & m.FLAG_WANTED and random.random() < 0.7
                 nbytes = random.choice((8, 1000, 10**6))
+                self.store.put(key, attempt, value, nbytes)
                 payload = str(value).encode() if inline else None
                 self._results.append((key, attempt, nbytes, "int", payload, 0, 0.0, task.seconds))
             if len(self._results) + len(self._errors) == 1:

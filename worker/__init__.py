@@ -1,1 +1,1 @@
-"""The worker's machine: pure, deterministic, knows keys, sizes and places. Its shell is in ``worker/server/``."""
+"""The worker's machine and store: pure, deterministic; the machine knows keys, sizes and places. Shell: ``worker/server/``."""

@@ -85,8 +85,10 @@ def test_a_result_that_its_attempt_did_not_make_is_found() -> None:
 def test_copies_that_only_one_side_knows_of_are_disputed() -> None:
     simulation = _running()
     [worker] = simulation.workers.values()
-    worker.store["leaked"] = (99, 1)
-    assert (worker.name, "leaked", 99) in simulation.audit.disputed_copies()
+    worker.store.put("leaked", 99, 1, 8)
+    worker.store.put("leaked", 100, 2, 8)
+    disputed = simulation.audit.disputed_copies()
+    assert {(worker.name, "leaked", 99), (worker.name, "leaked", 100)} <= disputed
 
 
 def test_a_task_raises_as_often_as_it_says() -> None:

@@ -20,7 +20,7 @@ class Two:
         for worker in (self.asker, self.holder):
             self.simulation.scheduler.accept(worker.link, Role.WORKER)
         self.simulation.workers = {worker.incarnation: worker for worker in (self.asker, self.holder)}
-        self.holder.store["x"] = (5, 42)
+        self.holder.store.put("x", 5, 42, 8)
         self.told: list[e.Event] = []
         monkeypatch.setattr(self.asker, "feed", self.told.append)
 
@@ -37,7 +37,8 @@ def test_a_value_comes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     two = Two(monkeypatch)
     two.fetch()
     assert two.outcome() == e.FetchEnded("tcp://w2:1", 1, [("x", 5, 8)], [], [])
-    assert two.asker.store == {"x": (5, 42)}
+    assert two.asker.store.copies() == [("x", 5)]
+    assert two.asker.store["x"] == 42
 
 
 def test_a_copy_of_another_attempt_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from myscheduler.protocol.shared import SHARED_BYTES_MIN, PipedBlob, SharedBlob
 from myscheduler.transport.shared import fetch_rows, place
 from myscheduler.worker.server.packing import Packer
 from myscheduler.worker.server.sharing import Sharing
-from myscheduler.worker.server.store import Store
+from myscheduler.worker.store import Store
 
 VALUE = b"v" * (2 * SHARED_BYTES_MIN)
 

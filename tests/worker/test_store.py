@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myscheduler.worker.server.store import Store
+from myscheduler.worker.store import Store
 
 
 def _store(*attempts: int) -> Store:
@@ -33,6 +33,7 @@ def test_a_second_value_that_is_not_wanted_leaves_the_first_alone() -> None:
 def test_the_same_attempt_is_kept_once_and_what_is_not_here_is_dropped_in_vain() -> None:
     store = _store(1, 1, 2, 2, 3)
     assert store.nbytes == 101 + 102 + 103
+    assert store.copies() == [("x", 1), ("x", 2), ("x", 3)]
     store.drop([("x", 2), ("x", 9), ("y", 1)])
     assert (store["x"], store.nbytes) == ("value 1", 204)
     store.clear()

@@ -16,8 +16,8 @@ from myscheduler.transport.inproc import InprocLink
 from myscheduler.worker.events import Event, Fetch, FetchEnded, FetchFailed, FetchStalled
 from myscheduler.worker.server import transfers
 from myscheduler.worker.server.packing import INLINE_BYTES_MAX, Packer
-from myscheduler.worker.server.store import Store
 from myscheduler.worker.server.transfers import Fetcher
+from myscheduler.worker.store import Store
 
 TIMEOUT_S = 10.0
 

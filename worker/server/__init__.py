@@ -1,1 +1,1 @@
-"""The worker's shell: the daemon, the threads that run tasks, the store of results, transfers between workers."""
+"""The worker's shell: the daemon, the threads that run tasks, transfers between workers."""

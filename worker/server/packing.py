@@ -18,8 +18,8 @@ from ...protocol.messages import Row
 from ...protocol.shared import SharedBlob
 from ...transport.segments import Segments
 from ..events import NOT_HELD, Copy
+from ..store import Store
 from .sharing import Sharing
-from .store import Store
 
 T = TypeVar("T")
 

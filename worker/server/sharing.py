@@ -15,7 +15,7 @@ from ...transport.pipes import Outflows
 from ...transport.segments import Segment, Segments
 from ...transport.shared import place
 from ..events import Copy
-from .store import Store
+from ..store import Store
 
 
 class Sharing:

@@ -20,9 +20,9 @@ from ...transport import Link, connect
 from ...transport.shared import fetch_rows, is_near, place
 from ...transport.stuck import StuckLinks
 from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, FetchStalled, Stored
+from ..store import Store
 from .calls import type_name
 from .packing import Packer, failure
-from .store import Store
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame

@@ -43,6 +43,7 @@ from ..events import (
     Undefine,
 )
 from ..machine import WorkerMachine
+from ..store import Store
 from .board import Board
 from .executor import Executor, Reports
 from .exits import ExitReason
@@ -52,7 +53,6 @@ from .pressure import Scales
 from .registration import Registration
 from .scratch import Scratch
 from .sharing import Sharing
-from .store import Store
 from .transfers import Fetcher, Server
 
 logger = logging.getLogger(__name__)

@@ -1,11 +1,12 @@
-"""The values a worker holds: results of its tasks, copies from peers, scattered data. Event loop thread only."""
+"""The values a worker holds: results of its tasks, copies from peers, scattered data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from ...base.keys import Key
+from ..base.keys import Key
+from .events import Copy
 
 
 class Store:
@@ -63,7 +64,12 @@ class Store:
         held = self._entries.get(key)
         return held if held is not None and attempt in (0, held[0]) else None
 
-    def drop(self, copies: Iterable[tuple[Key, int]]) -> None:
+    def copies(self) -> list[Copy]:
+        """All copies (key, attempt) that are held, those put aside included."""
+        held = [(key, entry[0]) for key, entry in self._entries.items()]
+        return held + [(key, other[0]) for key, others in self._aside.items() for other in others]
+
+    def drop(self, copies: Iterable[Copy]) -> None:
         """Forget copies (key, attempt); those of another attempt stay."""
         entries = self._entries
         for key, attempt in copies:
