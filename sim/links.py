@@ -9,7 +9,8 @@ from zlib import crc32
 from ..base.errors import ProtocolError
 from ..protocol.codec import Encoder, Frame
 from ..protocol.frames import FrameDecoder
-from ..protocol.messages import Message, Role, validate
+from ..protocol.inbound import Inbound
+from ..protocol.messages import Message, Role
 from .world import Process, World
 
 #: Sometimes they take up to this long.
@@ -129,7 +130,6 @@ class End:
         self.peer = peer
         self.role = role
         self.epoch = 0
-        self.stale = 0
         self.closed = False
         #: whether it was closed because of nonsense that came in
         self.rejected = False
@@ -143,9 +143,14 @@ class End:
         self._encoder = Encoder()
         self._decoder = FrameDecoder()
         self._sequence_out = 0
-        self._sequence_in = 0
+        self._inbound = Inbound(role, peer)
         #: the last frame that was sent, for those who send it twice
         self.last_frame = b""
+
+    @property
+    def stale(self) -> int:
+        """Frames dropped because their epoch or sender was not the connection's."""
+        return self._inbound.stale
 
     # ---- out --------------------------------------------------------------------------------------------------------
 
@@ -224,17 +229,9 @@ class End:
     def _deliver(self, frame: Frame) -> None:
         if self.closed:
             return
-        if frame.sender != self.peer or (frame.epoch != self.epoch and frame.epoch and self.epoch):
-            self.stale += 1
-            self._sequence_in = frame.sequence + 1
-            return
-        if frame.sequence != self._sequence_in:
-            self._refuse(f"frame {frame.sequence} came where {self._sequence_in} was due")
-            return
-        self._sequence_in += 1
         try:
-            for message in frame.messages:
-                validate(message, self.role)
+            if not self._inbound.admits(frame, self.epoch):
+                return
         except ProtocolError as error:
             self._refuse(str(error))
             return

@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeAlias
 from ..base.errors import ProtocolError
 from ..base.limits import MIB
 from ..protocol.codec import Frame
-from ..protocol.messages import Message, Role, validate
+from ..protocol.inbound import Inbound
+from ..protocol.messages import Message, Role
 
 #: ``drain`` waits until less than this is queued: enough to keep the peer busy while the next message is made.
 LOW_WATER_BYTES: Final = 4 * MIB
@@ -48,8 +49,6 @@ class Link(ABC):
         Addresses of both ends, for humans; the host of ``local`` is the one under which the peer sees us.
     epoch : int
         Start of the scheduler that this link belongs to; 0 until it is known. Frames of another epoch are dropped.
-    stale : int
-        Frames dropped because their epoch or sender was not the link's.
     closed : bool
         Nothing more is sent or delivered.
     bytes_in, bytes_out : int
@@ -69,7 +68,6 @@ class Link(ABC):
         self.remote = remote
         self.local = local
         self.epoch = 0
-        self.stale = 0
         self.closed = False
         self.rejected = False
         self.bytes_in = 0
@@ -78,7 +76,7 @@ class Link(ABC):
         self._loop = loop
         self._own = own
         self._handler: LinkHandler | None = None
-        self._sequence_in = 0
+        self._inbound = Inbound(role, peer)
         self._drained: list[asyncio.Future[None]] = []
         self._closing: list[asyncio.Future[None]] = []
         self._gone = False
@@ -88,6 +86,11 @@ class Link(ABC):
         return f"<{state}link to {self.role} {self.peer} at {self.remote}>"
 
     # ---- for users --------------------------------------------------------------------------------------------------
+
+    @property
+    def stale(self) -> int:
+        """Frames dropped because their epoch or sender was not the link's."""
+        return self._inbound.stale
 
     @property
     @abstractmethod
@@ -159,17 +162,9 @@ class Link(ABC):
         handler = self._handler
         if self.closed or handler is None:
             return
-        if frame.sender != self.peer or (frame.epoch != self.epoch and frame.epoch and self.epoch):
-            self.stale += 1
-            self._sequence_in = frame.sequence + 1
-            return
-        if frame.sequence != self._sequence_in:
-            self.reject(f"frame {frame.sequence} came where {self._sequence_in} was due")
-            return
-        self._sequence_in += 1
         try:
-            for message in frame.messages:
-                validate(message, self.role)
+            if not self._inbound.admits(frame, self.epoch):
+                return
         except ProtocolError as error:
             self.reject(f"{self.role} {self.peer} broke the protocol: {error}")
             return

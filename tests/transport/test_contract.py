@@ -193,7 +193,7 @@ async def test_a_missing_frame_closes_the_link(site: Site) -> None:
     link, _, _, acceptor = await site.connect()
     link._sequence_out = 3  # type: ignore[attr-defined]
     link.send((HEARTBEAT, {}))
-    assert await acceptor.closed() == "frame 3 came where 0 was due"
+    assert await acceptor.closed() == f"worker {CLIENT} broke the protocol: frame 3 came where 0 was due"
 
 
 async def test_a_failing_handler_closes_its_link(site: Site) -> None:
