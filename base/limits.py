@@ -28,5 +28,8 @@ EXCEPTION_BYTES_MAX = MIB
 NAME_CHARS_MAX = 256
 #: Seconds for the whole handshake, from accept to proof.
 HANDSHAKE_TIMEOUT_S = 5.0
+#: The kernel of a peer's machine answers probes every 2 s. Silent for so long, it is out of reach. TCP alone would go on for a
+#: quarter of an hour, and after the network has healed take up to two minutes to find that out.
+UNANSWERED_S = 10.0
 #: Connections to one listener that have not proved themselves yet; fewer where descriptors are few. Each costs some KiB.
 UNAUTHENTICATED_MAX = 1024

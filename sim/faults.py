@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..base.keys import Key
-from ..base.limits import ROWS_PER_MESSAGE_MAX
+from ..base.limits import ROWS_PER_MESSAGE_MAX, UNANSWERED_S
 from ..protocol import messages as m
 from ..protocol.codec import HEADER
 from ..worker.events import Weighed
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Longest freeze, stall or silence.
 LONGEST_S: Final = 60.0
-#: A kernel gives up a peer that acknowledges nothing for so long.
-UNANSWERED_S: Final = 10.0
 #: What a system needs to find out that a connection is dead over which nobody says anything.
 KEEPALIVE_S: Final = 70.0
 #: Longest jump of a clock.

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Final
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
+from ..worker.fetching import REACH_TIMEOUT_S, SLOW_S, STALLED_S
 from .links import End, connect
 
 if TYPE_CHECKING:
     from .workers import SimWorker
 
-#: A peer that has been silent for this long while it owes an answer is given up.
-STALLED_S: Final = 30.0
-#: Others are asked as well after this long; and a peer whose very machine cannot be reached is given up.
-SLOW_S: Final = 8.0
-#: An address where nobody answers is given up after this.
-CONNECT_TIMEOUT_S: Final = 3.0
 #: What a value takes where it has been fetched.
 _VALUE_BYTES: Final = 8
 
@@ -53,7 +48,7 @@ class Transfers:
             peer = worker.simulation.worker_at(fetch.address)
             if peer is None or worker.simulation.is_cut(worker, peer):
                 random = worker.world.random
-                wait = CONNECT_TIMEOUT_S if random.random() < 0.1 else random.expovariate(1 / 0.001)
+                wait = REACH_TIMEOUT_S if random.random() < 0.1 else random.expovariate(1 / 0.001)
                 worker.after(wait, lambda: self._failed(fetch))
                 return
             end = self._dial(peer)

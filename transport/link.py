@@ -11,16 +11,13 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from ..base.errors import ProtocolError
-from ..base.limits import MIB
+from ..base.limits import MIB, UNANSWERED_S
 from ..protocol.codec import Frame
 from ..protocol.inbound import Inbound
 from ..protocol.messages import Message, Role
 
 #: ``drain`` waits until less than this is queued: enough to keep the peer busy while the next message is made.
 LOW_WATER_BYTES: Final = 4 * MIB
-#: The kernel of a peer's machine answers probes every 2 s. Silent for so long, it is out of reach. TCP alone would go on for a
-#: quarter of an hour, and after the network has healed take up to two minutes to find that out.
-UNANSWERED_S: Final = 10.0
 
 
 class LinkHandler(Protocol):

@@ -20,6 +20,13 @@ from .state import Task
 
 #: Bytes asked of one peer in one request; a single larger input is asked for alone.
 REQUEST_BYTES_MAX: Final = 64 * MIB
+#: A peer that has been silent for this long while it owes us an answer is given up: it may be long at pickling, or a task
+#: there may hold the interpreter lock.
+STALLED_S: Final = 30.0
+#: Others are asked as well after this long; and a peer whose very machine has been silent for so long is given up.
+SLOW_S: Final = 8.0
+#: A worker that is listed as a holder listens already; if its machine does not take a connection, it is gone.
+REACH_TIMEOUT_S: Final = 3.0
 
 
 class Want:

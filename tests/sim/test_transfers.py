@@ -6,9 +6,9 @@ import pytest
 
 from myscheduler.protocol.messages import Role
 from myscheduler.sim.run import Options, Simulation
-from myscheduler.sim.transfers import SLOW_S, STALLED_S
 from myscheduler.sim.workers import SimWorker
 from myscheduler.worker import events as e
+from myscheduler.worker.fetching import SLOW_S, STALLED_S
 
 
 class Two:

@@ -20,6 +20,7 @@ from ...transport import Link, connect
 from ...transport.shared import fetch_rows, is_near, place
 from ...transport.stuck import StuckLinks
 from ..events import NOT_HELD, Event, Fetch, FetchEnded, FetchFailed, FetchStalled, Stored
+from ..fetching import REACH_TIMEOUT_S, SLOW_S, STALLED_S
 from ..store import Store
 from .calls import type_name
 from .packing import Packer, failure
@@ -27,15 +28,8 @@ from .packing import Packer, failure
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
 
-#: A peer that has been silent for this long while it owes us an answer is given up: it may be long at pickling, or a task
-#: there may hold the interpreter lock.
-STALLED_S: Final = 30.0
-#: Others are asked as well after this long; and a peer whose very machine has been silent for so long is given up.
-SLOW_S: Final = 8.0
 #: Links not used for this long are closed.
 IDLE_S: Final = 60.0
-#: A worker that is listed as a holder listens already; if its machine does not take a connection, it is gone.
-REACH_TIMEOUT_S: Final = 3.0
 
 logger = logging.getLogger(__name__)
 
