@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..client.api import hooks
 from ..client.api.hooks import WorkerContext
 from ..worker.server.context import current_run
-from ..worker.server.worker import Worker
+
+if TYPE_CHECKING:
+    from ..worker.server.worker import Worker
 
 _contexts: WeakKeyDictionary[Worker, WorkerContext] = WeakKeyDictionary()
 
@@ -33,6 +35,9 @@ def _current_worker() -> WorkerContext | None:
     run = current_run.get()
     if run is None:
         return None
+    # Loaded already if there is a run; most programs are clients only, and it is a fifth of what they would import.
+    from ..worker.server.worker import Worker
+
     worker = run.executor.owner
     if not isinstance(worker, Worker):
         return None

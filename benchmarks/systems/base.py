@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from operator import getitem
 from typing import Any
 
 WORKERS = 2
@@ -21,6 +22,8 @@ class System(ABC):
 
     #: What the tables call it.
     name: str
+    #: What a program says before it can start a client.
+    import_line: str
 
     @abstractmethod
     def version(self) -> str:
@@ -58,6 +61,16 @@ class System(ABC):
     def fan_in(self, func: Callable[[Any], Any], total: Callable[[list[Any]], Any], items: Sequence[Any]) -> Any:
         """The value of ``total([func(item) for item in items])`` as one lazy graph, computed in one go."""
 
+    @abstractmethod
+    def all_to_all(
+        self, split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+    ) -> list[Any]:
+        """The values of ``width`` mergers, each given its part of each of ``width`` splitters."""
+
+    def scatter(self, value: Any) -> Any:
+        """A handle of what the client has; return when it can be used."""
+        raise Unsupported(f"{self.name} keeps no data of the client")
+
     def submit_on(self, worker: int, func: Callable[..., Any], *args: Any) -> Any:
         """Run one task on the worker with this number (0 or 1)."""
         raise Unsupported(f"{self.name} cannot choose the worker")
@@ -65,3 +78,23 @@ class System(ABC):
     def start_apart(self) -> list[int]:
         """Like ``start``, with the scheduler in processes of its own; return their ids."""
         raise Unsupported(f"{self.name} has no scheduler process")
+
+    def start_without_shared_memory(self) -> None:
+        """Like ``start``; data moves from worker to worker by TCP."""
+        raise Unsupported(f"{self.name} moves nothing from worker to worker by TCP on one machine")
+
+    @abstractmethod
+    def worker_pids(self) -> list[int]:
+        """The processes of the workers."""
+
+
+def getters(
+    split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+) -> tuple[dict[str, Any], list[str]]:
+    """All to all as a graph of Dask's form, and the mergers' keys: between each splitter and merger a task takes the part."""
+    graph: dict[str, Any] = {f"split-{number}": (split, number, width) for number in range(width)}
+    for part in range(width):
+        for number in range(width):
+            graph[f"part-{number}-{part}"] = (getitem, f"split-{number}", part)
+        graph[f"merge-{part}"] = (merge, [f"part-{number}-{part}" for number in range(width)])
+    return graph, [f"merge-{part}" for part in range(width)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,12 @@ from typing import Any
 import dask
 import distributed
 
-from .base import WORKERS, System
+from .base import WORKERS, System, getters
 
 
 class Distributed(System):
     name = "distributed"
+    import_line = "from distributed import Client"
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -26,9 +28,15 @@ class Distributed(System):
         return str(distributed.__version__)
 
     def start(self) -> None:
-        self._client = distributed.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
+        self._client = distributed.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0")
         self._client.wait_for_workers(WORKERS, timeout=60)
         self._addresses = sorted(self._client.nthreads())
+
+    def start_without_shared_memory(self) -> None:
+        self.start()  # it uses none
+
+    def worker_pids(self) -> list[int]:
+        return list(self._client.run(os.getpid).values())
 
     def start_apart(self) -> list[int]:
         folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
@@ -78,3 +86,11 @@ class Distributed(System):
 
     def submit_on(self, worker: int, func: Callable[..., Any], *args: Any) -> Any:
         return self._client.submit(func, *args, pure=False, workers=[self._addresses[worker]])
+
+    def all_to_all(
+        self, split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+    ) -> list[Any]:
+        return list(self._client.get(*getters(split, merge, width)))
+
+    def scatter(self, value: Any) -> Any:
+        return self._client.scatter(value)

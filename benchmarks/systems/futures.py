@@ -7,11 +7,14 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import psutil
+
 from .base import WORKERS, System, Unsupported
 
 
 class Futures(System):
     name = "futures"
+    import_line = "from concurrent.futures import ProcessPoolExecutor"
 
     def version(self) -> str:
         return platform.python_version()
@@ -37,3 +40,12 @@ class Futures(System):
 
     def fan_in(self, func: Callable[[Any], Any], total: Callable[[list[Any]], Any], items: Sequence[Any]) -> Any:
         return self._pool.submit(total, self.gather(self.map(func, items))).result()
+
+    def all_to_all(
+        self, split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+    ) -> list[Any]:
+        rows = self.gather([self._pool.submit(split, number, width) for number in range(width)])
+        return self.gather(self.map(merge, [[row[part] for row in rows] for part in range(width)]))
+
+    def worker_pids(self) -> list[int]:
+        return [child.pid for child in psutil.Process().children()]

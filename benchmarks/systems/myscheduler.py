@@ -14,11 +14,12 @@ from typing import Any
 
 import myscheduler
 
-from .base import WORKERS, System
+from .base import WORKERS, System, getters
 
 
 class MyScheduler(System):
     name = "myscheduler"
+    import_line = "from myscheduler import Client"
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -27,7 +28,13 @@ class MyScheduler(System):
         return version("myscheduler")
 
     def start(self) -> None:
-        self._client = myscheduler.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None)
+        self._start()
+
+    def start_without_shared_memory(self) -> None:
+        self._start(shared_memory=False)
+
+    def _start(self, **options: Any) -> None:
+        self._client = myscheduler.Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0", **options)
         self._client.wait_for_workers(WORKERS, timeout=60)
         self._addresses = sorted(self._client.nthreads())
 
@@ -81,3 +88,11 @@ class MyScheduler(System):
 
     def submit_on(self, worker: int, func: Callable[..., Any], *args: Any) -> Any:
         return self._client.submit(func, *args, pure=False, workers=[self._addresses[worker]])
+
+    def all_to_all(
+        self, split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+    ) -> list[Any]:
+        return list(self._client.get(*getters(split, merge, width)))
+
+    def scatter(self, value: Any) -> Any:
+        return self._client.scatter(value)

@@ -19,6 +19,7 @@ OBJECT_STORE_BYTES = 2 * 2**30
 
 class Ray(System):
     name = "ray"
+    import_line = "import ray"
 
     def version(self) -> str:
         return str(ray.__version__)
@@ -65,6 +66,24 @@ class Ray(System):
             return total(list(values))
 
         return ray.get(ray.remote(spread).remote(*self.map(func, items)))
+
+    def all_to_all(
+        self, split: Callable[[int, int], list[Any]], merge: Callable[[list[Any]], Any], width: int
+    ) -> list[Any]:
+        """A task of Ray can return its parts one by one, so nothing stands between splitters and mergers."""
+
+        def spread(*parts: Any) -> Any:
+            return merge(list(parts))
+
+        splitter, merger = ray.remote(num_returns=width)(split), ray.remote(spread)
+        parts = [splitter.remote(number, width) for number in range(width)]
+        return list(ray.get([merger.remote(*(row[part] for row in parts)) for part in range(width)]))
+
+    def scatter(self, value: Any) -> Any:
+        return ray.put(value)
+
+    def worker_pids(self) -> list[int]:
+        return [child.pid for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::")]
 
     def submit_on(self, worker: int, func: Callable[..., Any], *args: Any) -> Any:
         if not self._places:

@@ -42,6 +42,27 @@ def add(left: int, right: int) -> int:
     return left + right
 
 
+def reverse(data: bytes) -> bytes:
+    return data[::-1]
+
+
+def make_bytes(nbytes: int, fill: int) -> bytes:
+    return bytes([fill % 256]) * nbytes
+
+
+def total_length(*parts: bytes) -> int:
+    return sum(map(len, parts))
+
+
+def split(number: int, width: int) -> list[int]:
+    """What splitter ``number`` has for each merger."""
+    return [number * width + part for part in range(width)]
+
+
+def merge(parts: list[int]) -> int:
+    return sum(parts)
+
+
 def make_array(nbytes: int, fill: int) -> np.ndarray[Any, Any]:
     return np.full(nbytes, fill % 256, dtype=np.uint8)
 

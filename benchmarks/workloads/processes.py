@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from os.path import basename
+from statistics import median
 
 import psutil
 
@@ -36,6 +40,26 @@ def run_memory(system: System, scale: float) -> Figures:
     return {"memory": grown / count * 100_000 / 1e6}
 
 
+def run_import(system: System, scale: float) -> Figures:
+    """A fresh interpreter that imports, minus one that does nothing, in turns."""
+    times = [(_seconds_to_run("pass"), _seconds_to_run(system.import_line)) for _ in range(max(3, int(11 * scale)))]
+    return {"import": median(loaded - bare for bare, loaded in times) * 1e3}
+
+
+def _seconds_to_run(program: str) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return time.perf_counter() - begin
+
+
+def run_idle(system: System, scale: float) -> Figures:
+    """Of workers that have run a few tasks whose function needs no import."""
+    del scale
+    assert system.gather(system.map(basename, ["a/b"] * 20)) == ["b"] * 20
+    time.sleep(1)
+    return {"idle": median(psutil.Process(pid).memory_info().rss for pid in system.worker_pids()) / 1e6}
+
+
 WORKLOADS = {
     "start": Workload(
         run_start,
@@ -48,4 +72,6 @@ WORKLOADS = {
     "memory": Workload(
         run_memory, {"memory": Metric("scheduler memory per 100,000 tasks held", "MB")}, starts_itself=True
     ),
+    "import": Workload(run_import, {"import": Metric("import, ready to start a client", "ms")}, starts_itself=True),
+    "idle": Workload(run_idle, {"idle": Metric("resident memory of an idle worker", "MB")}),
 }

@@ -6,17 +6,37 @@ import time
 from statistics import median, quantiles
 
 from ..systems.base import System
-from .base import Figures, Metric, Workload, add, inc, warm_up
+from .base import Figures, Metric, Workload, add, inc, merge, reverse, split, warm_up
 
 
 def run_map(system: System, scale: float) -> Figures:
-    count = int(10_000 * scale)
+    return {"map": _map_rate(system, int(10_000 * scale))}
+
+
+def run_long_map(system: System, scale: float) -> Figures:
+    return {"map_100k": _map_rate(system, int(100_000 * scale))}
+
+
+def _map_rate(system: System, count: int) -> float:
     warm_up(system)
     begin = time.perf_counter()
     values = system.gather(system.map(inc, range(count)))
     seconds = time.perf_counter() - begin
     assert values == list(range(1, count + 1))
-    return {"map": count / seconds}
+    return count / seconds
+
+
+def run_map_of_bytes(system: System, scale: float) -> Figures:
+    """Arguments and results of 1 kB, each another."""
+    count = int(10_000 * scale)
+    warm_up(system)
+    assert system.result(system.submit(reverse, b"ab")) == b"ba"
+    items = [number.to_bytes(8, "big") * 125 for number in range(count)]
+    begin = time.perf_counter()
+    values = system.gather(system.map(reverse, items))
+    seconds = time.perf_counter() - begin
+    assert values == [item[::-1] for item in items]
+    return {"map_1kb": count / seconds}
 
 
 def run_latency(system: System, scale: float) -> Figures:
@@ -68,8 +88,24 @@ def run_delayed(system: System, scale: float) -> Figures:
     return {"delayed": count / seconds}
 
 
+def run_shuffle(system: System, scale: float) -> Figures:
+    width = max(10, int(200 * scale**0.5))
+    warm_up(system)
+    begin = time.perf_counter()
+    sums = system.all_to_all(split, merge, width)
+    seconds = time.perf_counter() - begin
+    assert sums == [sum(number * width + part for number in range(width)) for part in range(width)]
+    return {"shuffle": seconds}
+
+
 WORKLOADS = {
     "map": Workload(run_map, {"map": Metric("map 10,000 no-op tasks, submit to gathered", "tasks/s", True)}),
+    "map_100k": Workload(
+        run_long_map, {"map_100k": Metric("map 100,000 no-op tasks, submit to gathered", "tasks/s", True)}
+    ),
+    "map_1kb": Workload(
+        run_map_of_bytes, {"map_1kb": Metric("map 10,000 tasks, arguments and results of 1 kB", "tasks/s", True)}
+    ),
     "latency": Workload(
         run_latency,
         {
@@ -80,4 +116,5 @@ WORKLOADS = {
     "tree": Workload(run_tree, {"tree": Metric("tree reduction of 4,096 leaves", "tasks/s", True)}),
     "chain": Workload(run_chain, {"chain": Metric("chain of 1,000 tasks", "tasks/s", True)}),
     "delayed": Workload(run_delayed, {"delayed": Metric("lazy sum over 10,000 tasks", "tasks/s", True)}),
+    "shuffle": Workload(run_shuffle, {"shuffle": Metric("200 by 200, all to all", "s")}),
 }
