@@ -40,9 +40,6 @@ class TaskRef:
     ...     data = pickle.dumps({"a": [TaskRef("x")]})
     >>> list(found)
     ['x']
-    >>> with resolving({"x": 42}):
-    ...     pickle.loads(data)
-    {'a': [42]}
     """
 
     __slots__ = ("__weakref__", "key")
@@ -75,16 +72,6 @@ def collecting() -> Iterator[dict[Key, TaskRef]]:
         yield _context.collected
     finally:
         _context.collected = outer
-
-
-@contextmanager
-def resolving(inputs: Mapping[Key, Any]) -> Iterator[None]:
-    """Replace references that are unpickled in this block by this thread with the values of ``inputs``."""
-    outer, _context.inputs = _context.inputs, inputs
-    try:
-        yield
-    finally:
-        _context.inputs = outer
 
 
 def _resolve(key: Key) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a graph can run, and merging graphs. Messages name the keys."""
+"""Whether a graph can run, and whether two tasks are the same. Messages name the keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ..base.errors import GraphError
 from ..base.keys import Key, validate_key
-from .task import Graph, Task, dependents
+from .task import Task, dependents
 from .tokenize import tokenize
 
 _SHOWN = 20
@@ -104,30 +104,6 @@ def _raise_cycle(cycle: list[Key]) -> NoReturn:
     if len(shown) > _SHOWN:
         shown = [*shown[: _SHOWN - 2], f"... {len(shown) - _SHOWN + 1} more ...", shown[-1]]
     raise GraphError(f"the graph has a cycle, each task needs the next: {' -> '.join(shown)}")
-
-
-def merge(*graphs: Mapping[Key, Task]) -> Graph:
-    """Join graphs into one.
-
-    Raises
-    ------
-    GraphError
-        Two graphs define different tasks under one key.
-
-    Examples
-    --------
-    >>> merge({"x": Task(int)}, {"x": Task(int)}, {"y": Task(str)})
-    {'x': <Task int with 0 dependencies>, 'y': <Task str with 0 dependencies>}
-    >>> merge({"x": Task(int)}, {"x": Task(str)})
-    Traceback (most recent call last):
-    ...
-    myscheduler.base.errors.GraphError: two different tasks have the key 'x': int(...) and str(...); give one another name
-    """
-    merged: Graph = {}
-    for graph in graphs:
-        for key, task in graph.items():
-            check_same(key, merged.setdefault(key, task), task)
-    return merged
 
 
 def check_same(key: Key, one: Task, other: Task) -> None:

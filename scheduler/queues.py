@@ -101,11 +101,6 @@ class Requirement:
             self._solitary.usual = self
         return self._solitary
 
-    @property
-    def trivial(self) -> bool:
-        """Whether any worker will do."""
-        return self.resources is None and (self.workers is None or self.loose)
-
     def prefers(self, ws: WorkerState) -> bool:
         """Whether the worker is among those asked for."""
         workers = self.workers

@@ -7,7 +7,7 @@ import pytest
 from myscheduler.base.errors import GraphError, KeyTypeError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.task import Graph, Task
-from myscheduler.graph.validate import check, check_same, check_wanted, merge, raise_cycle
+from myscheduler.graph.validate import check, check_same, check_wanted, raise_cycle
 
 
 def T(*dependencies: Any) -> Task:
@@ -75,10 +75,9 @@ def test_wanted_keys_must_be_there() -> None:
         check_wanted({"a": T()}, ["a", "b"])
 
 
-def test_merging() -> None:
-    one: Graph = {"a": Task(abs, (1,)), "b": T("a")}
-    assert list(merge(one, {"c": T()}, {"a": Task(abs, (1,))})) == ["a", "b", "c"]
+def test_one_key_stands_for_one_call() -> None:
+    check_same("a", Task(abs, (1,)), Task(abs, (1,)))
     with pytest.raises(GraphError, match=r"have the key 'a': abs\(...\) and abs\(...\); give one another name"):
-        merge(one, {"a": Task(abs, (2,))})
+        check_same("a", Task(abs, (1,)), Task(abs, (2,)))
     with pytest.raises(GraphError, match="two different tasks have the key 'b'"):
         check_same("b", T("a"), T("c"))
