@@ -76,7 +76,7 @@ fuzz: $(INSTALLED)  ## Feed nonsense to everything that reads bytes of others: m
 sim: $(INSTALLED)  ## Clusters in virtual time with random faults, on all processors: make sim SEEDS=10000 FIRST=0 FAULTS=all
 	@$(BIN)/python -m tests.sim.farm --seeds $(SEEDS) --first $(FIRST) --faults $(FAULTS)
 
-mutants: $(INSTALLED)  ## Twenty-two ways to break our own code: how many the simulator finds
+mutants: $(INSTALLED)  ## Break our own code in many ways, one at a time: how many of them the simulator finds
 	@$(BIN)/python -m tests.sim.mutants --seeds 2000
 
 # For make faults.

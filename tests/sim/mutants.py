@@ -1,4 +1,4 @@
-"""``make mutants``: twenty-seven ways to break our own code, and how many seeds it takes until the simulator notices.
+"""``make mutants``: ways to break our own code, and how many seeds it takes until the simulator notices each.
 
 Each mutant is a replacement in the source of one module, made while a child process imports it. A replacement that does not
 fit the source any more is an error, so mutants do not rot unseen.
