@@ -147,6 +147,21 @@ MUTANTS = (
         "and not self.fetches.failed(want, address)",
         "and self.fetches.failed(want, address)",
     ),
+    Mutant(
+        "keep a value that is to be dropped",
+        "worker.store",
+        "                    del entries[key]",
+        "                    continue",
+    ),
+    Mutant(
+        "take frames of another epoch or sender",
+        "protocol.inbound",
+        "if frame.sender != self._peer or (frame.epoch != epoch and frame.epoch and epoch):",
+        "if not frame.sender:",
+    ),
+    Mutant(
+        "take a frame twice", "protocol.inbound", "if frame.sequence != self._due:", "if frame.sequence > self._due:"
+    ),
     Mutant("send again what has arrived", "protocol.stream", "del self._kept[:done]", "assert done >= 0"),
     Mutant(
         "count too few messages", "protocol.stream", "self.received = count\n", "self.received = count - (count > 9)\n"
