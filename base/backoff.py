@@ -8,6 +8,11 @@ from typing import Final
 FIRST_S: Final = 0.05
 #: The longest wait: a peer that is back is found soon, and one that is gone is not flooded.
 LONGEST_S: Final = 2.0
+#: Seconds that one attempt of a worker to reach a scheduler again may take, and then the answer to HELLO.
+DIAL_TIMEOUT_S: Final = 3.0
+ANSWER_TIMEOUT_S: Final = 5.0
+#: Seconds that one attempt of a client may take: a scheduler that accepts connections may be slow to answer.
+ATTEMPT_S: Final = 10.0
 
 
 class Backoff:

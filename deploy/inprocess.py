@@ -10,7 +10,7 @@ from typing import Any
 from ..base.credentials import Credentials
 from ..base.errors import ClosedError, ClusterError
 from ..scheduler.server.scheduler import SchedulerServer
-from ..worker.server.exits import ExitReason
+from ..worker.exits import ExitReason
 from ..worker.server.worker import Worker
 from .control import ControlLink
 from .dashboard import DashboardPlace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.backoff import Backoff
+from ..base.backoff import ATTEMPT_S, Backoff
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
 from ..client.effects import Answer
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .run import Simulation
 
 FUNC_ID: Final = b"simulated task  "
-#: Seconds until an attempt to come back is given up.
-_ATTEMPT_S: Final = 10.0
 
 
 class SimClient(Process):
@@ -230,7 +228,7 @@ class SimClient(Process):
             return
         self.link = link = self._make_link()
         self.start()
-        self.after(_ATTEMPT_S, lambda: None if link.epoch else link.abort("no welcome"))
+        self.after(ATTEMPT_S, lambda: None if link.epoch else link.abort("no welcome"))
 
     def _cut_off(self, reason: str) -> None:
         """There is no way back: everything that is open must have ended now, and not without need."""

@@ -56,7 +56,8 @@ class SimScheduler(Process):
         self.ends: dict[str, End] = {}
         self._inbox: list[Event] = []
         self._turn_due = False
-        self._strays = 0  # frames that the ends of those connected have dropped
+        self._strays = 0  # frames that the ends of those gone have dropped
+        self._strays_told = 0
         self._alarm: float | None = None
 
     # ---- connections ------------------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ class SimScheduler(Process):
     def _left(self, end: End, reason: str) -> None:
         if self.ends.get(end.peer) is end:
             del self.ends[end.peer]
+            self._strays += end.stale
             self.simulation.left(end.peer)
             if end.rejected:
                 self.simulation.expelled(end.peer)
@@ -104,10 +106,10 @@ class SimScheduler(Process):
 
     def _turn(self) -> None:
         self._turn_due = False
-        strays = sum(end.stale for end in self.ends.values())
-        if strays > self._strays:
-            self._inbox.append(Strays(strays - self._strays))
-        self._strays = strays
+        strays = self._strays + sum(end.stale for end in self.ends.values())
+        if strays > self._strays_told:
+            self._inbox.append(Strays(strays - self._strays_told))
+            self._strays_told = strays
         events, self._inbox = self._inbox, []
         for instruction in self.machine.handle(self.clock, events):
             if isinstance(instruction, Send):
@@ -118,6 +120,7 @@ class SimScheduler(Process):
                 end = self.ends.pop(instruction.peer, None)
                 self.simulation.dropped(instruction.peer, instruction.reason)
                 if end is not None:
+                    self._strays += end.stale
                     end.close(instruction.reason)
         self.audit.after()
         self.set_alarm()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.backoff import Backoff
+from ..base.backoff import ANSWER_TIMEOUT_S, DIAL_TIMEOUT_S, Backoff
 from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
+from ..worker.exits import ExitReason, RefusedError
 from ..worker.machine import WorkerMachine
 from ..worker.store import Store
 from .graphs import SimTask
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
 
 #: Runs that end within so many seconds are reported together, sometimes.
 _REPORT_S: Final = 0.0005
-#: How long a worker tries to find a scheduler again that it has lost, and how long one attempt may take.
+#: How long a worker tries to find a scheduler again that it has lost.
 LEASE_S: Final = 300.0
-DIAL_TIMEOUT_S: Final = 3.0
-ANSWER_TIMEOUT_S: Final = 5.0
-#: How a worker ends that the scheduler does not take again, by the code that says why.
-_MODES: Final = {"session": "restart", "restart": "restart", "closing": "close"}
 #: Bytes at which a worker pauses.
 PAUSE_AT: Final = 1000
 
@@ -108,9 +105,9 @@ class SimWorker(Process):
     def _on_messages(self, end: End, messages: tuple[Message, ...]) -> None:
         if messages[0][0] == m.REFUSED:
             _, code, text = messages[0]
-            if code not in _MODES:
+            if RefusedError(code, text).exit_reason is ExitReason.REFUSED:
                 raise AssertionError(f"{self.name} is refused: {text}")
-            self._stop(e.Stop(_MODES[code], text))
+            self._stop(text)
             return
         if messages[0][0] == m.WELCOME:
             end.epoch = EPOCH
@@ -174,7 +171,7 @@ class SimWorker(Process):
             elif isinstance(instruction, e.Beat):
                 outgoing.append((m.HEARTBEAT, instruction._asdict()))
             elif isinstance(instruction, e.Stop):
-                self._stop(instruction)
+                self._stop(instruction.reason)
                 return
         if self.simulation.options.check:
             self.machine.check()
@@ -182,10 +179,10 @@ class SimWorker(Process):
         self._start_threads()
         self.set_alarm()
 
-    def _stop(self, stop: e.Stop) -> None:
+    def _stop(self, reason: str) -> None:
         self.planned = True
-        self.link.send([(m.GOODBYE, stop.reason)])
-        self.link.close(stop.reason)
+        self.link.send([(m.GOODBYE, reason)])
+        self.link.close(reason)
         self.simulation.worker_stops(self)
 
     def set_alarm(self) -> None:

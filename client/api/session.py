@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ...base import errors
-from ...base.backoff import Backoff
+from ...base.backoff import ATTEMPT_S, Backoff
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, MySchedulerError, ProtocolError, UsageError
 from ...base.ids import IdSource
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from .client import Client
 
 T = TypeVar("T")
-#: Seconds that one attempt to come back may take: a scheduler that accepts connections may be slow to answer.
-_ATTEMPT_S: Final = 10.0
-#: Of these, to be connected at all.
+#: Of the seconds of one attempt to come back, those to be connected at all.
 _REACH_S: Final = 3.0
 #: How often to look whether the scheduler's machine can be reached at all.
 _LOOK_S: Final = 2.0
@@ -224,7 +222,7 @@ class Session:
                     return
                 await asyncio.sleep(wait)
                 try:
-                    await self._join(max(min(_ATTEMPT_S, machine.grace), 1.0), reach_timeout=_REACH_S)
+                    await self._join(max(min(ATTEMPT_S, machine.grace), 1.0), reach_timeout=_REACH_S)
                 except Exception as error:  # noqa: BLE001 (whatever it is, futures must not wait for ever)
                     problem = str(error)
                     if machine.farewell:

@@ -14,7 +14,7 @@ import pytest
 from myscheduler import Client, LocalCluster, get_worker
 from myscheduler.base.credentials import Credentials
 from myscheduler.protocol import messages as m
-from myscheduler.worker.server.exits import ExitReason
+from myscheduler.worker.exits import ExitReason
 from myscheduler.worker.server.worker import Worker
 from tests.client.support import eventually
 from tests.worker.fake_scheduler import EPOCH, TIMEOUT_S, DataClient, FakeScheduler

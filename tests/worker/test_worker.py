@@ -24,8 +24,8 @@ from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import messages as m
 from myscheduler.protocol import pickling
 from myscheduler.worker.events import NOT_HELD
+from myscheduler.worker.exits import ExitReason
 from myscheduler.worker.server import context, transfers
-from myscheduler.worker.server.exits import ExitReason
 from myscheduler.worker.server.worker import Worker
 from tests.worker.fake_scheduler import EPOCH, TIMEOUT_S, DataClient, FakeScheduler
 

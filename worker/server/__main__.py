@@ -34,8 +34,8 @@ from ...base.credentials import Credentials
 from ...base.errors import AuthenticationError, ClusterError, ConnectionFailedError, MySchedulerError, UsageError
 from ...base.lifeline import bind_life_to
 from ...base.preload import Preloads
+from ..exits import ExitReason
 from .board import BEAT_S, Board
-from .exits import ExitReason
 from .worker import Worker
 
 logger = logging.getLogger(__name__)

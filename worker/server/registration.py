@@ -6,23 +6,19 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ...base.backoff import Backoff
+from ...base.backoff import ANSWER_TIMEOUT_S, DIAL_TIMEOUT_S, Backoff
 from ...base.credentials import Credentials
 from ...base.errors import ConnectionFailedError, MySchedulerError
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, WELCOME, Message, Role
 from ...transport import Link, connect
-from .exits import ExitReason, RefusedError, refusal
+from ..exits import ExitReason, RefusedError, refusal
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that one attempt to reach a scheduler again may take, and then the answer to HELLO.
-DIAL_TIMEOUT_S: Final = 3.0
-ANSWER_TIMEOUT_S: Final = 5.0
 
 
 class Owner(Protocol):

@@ -42,11 +42,11 @@ from ..events import (
     Tick,
     Undefine,
 )
+from ..exits import ExitReason
 from ..machine import WorkerMachine
 from ..store import Store
 from .board import Board
 from .executor import Executor, Reports
-from .exits import ExitReason
 from .metrics import Metrics
 from .packing import Packer
 from .pressure import Scales

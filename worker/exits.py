@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from ...base.errors import ClosedError, ClusterError, UsageError, VersionMismatchError
+from ..base.errors import ClosedError, ClusterError, UsageError, VersionMismatchError
 
 
 class ExitReason(StrEnum):
