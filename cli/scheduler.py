@@ -40,6 +40,7 @@ from ..deploy.sockets import (
     listen,
     parse_dashboard_address,
 )
+from ..scheduler.server.collecting import spare_records
 from ..scheduler.server.scheduler import SchedulerServer
 from .common import (
     EXIT_CODES_HELP,
@@ -269,6 +270,7 @@ async def serve(options: Options) -> None:
             local = address if is_loopback(options.host) else address_of(sock, _local_host(options.host), scheme)
             if place is not None:
                 place.start(local, credentials)
+            spare_records()
             click.echo(greeting(address, place, options.scheduler_file or str(published), options, credentials))
             await _until_closed(stopping, server, local, credentials, options.idle_timeout)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from operator import getitem
+from pathlib import Path
 from typing import Any
 
 WORKERS = 2
@@ -45,6 +46,10 @@ class System(ABC):
     def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
         """Run one task per item, the way the system likes best; return handles."""
 
+    def map_pairs(self, func: Callable[[Any, Any], Any], left: Sequence[Any], right: Sequence[Any]) -> Sequence[Any]:
+        """Run one task per pair of handles."""
+        return [self.submit(func, *pair) for pair in zip(left, right, strict=True)]
+
     @abstractmethod
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         """The values of handles, in order."""
@@ -78,6 +83,11 @@ class System(ABC):
     def start_apart(self) -> list[int]:
         """Like ``start``, with the scheduler in processes of its own; return their ids."""
         raise Unsupported(f"{self.name} has no scheduler process")
+
+    def start_watched(self, preload: Path) -> list[int]:
+        """Like ``start_apart``; the file's ``setup`` and ``teardown`` run in the servers, if that can be."""
+        del preload
+        return self.start_apart()
 
     def start_without_shared_memory(self) -> None:
         """Like ``start``; data moves from worker to worker by TCP."""

@@ -71,6 +71,10 @@ class Distributed(System):
         futures: Sequence[Any] = self._client.map(func, items, pure=False)
         return futures
 
+    def map_pairs(self, func: Callable[[Any, Any], Any], left: Sequence[Any], right: Sequence[Any]) -> Sequence[Any]:
+        futures: Sequence[Any] = self._client.map(func, left, right, pure=False)
+        return futures
+
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         return list(self._client.gather(handles))
 

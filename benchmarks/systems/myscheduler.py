@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import myscheduler
+from myscheduler.client.api.loop import LoopThread
 
+from .. import probe
 from .base import WORKERS, System, getters
+
+
+def _nothing() -> None:
+    """What there is to do at the end of most measurements."""
 
 
 class MyScheduler(System):
@@ -23,6 +29,7 @@ class MyScheduler(System):
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._at_stop: Callable[[], None] = _nothing
 
     def version(self) -> str:
         return version("myscheduler")
@@ -39,13 +46,24 @@ class MyScheduler(System):
         self._addresses = sorted(self._client.nthreads())
 
     def start_apart(self) -> list[int]:
+        return self._start_programs("--no-dashboard")
+
+    def start_watched(self, preload: Path) -> list[int]:
+        pids = self._start_programs("--dashboard-address", ":0", preload=preload)
+        loop = LoopThread.shared().loop
+        turns = probe.watch(loop)
+        self._at_stop = lambda: turns.save("client")
+        return pids
+
+    def _start_programs(self, *scheduler_options: str, preload: Path | None = None) -> list[int]:
         file = Path(tempfile.mkdtemp(prefix="benchmark-")) / "scheduler.json"
-        self._spawn("myscheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
+        options = ["--scheduler-file", str(file), *([] if preload is None else ["--preload", str(preload)])]
+        self._spawn("myscheduler", "--port", "0", *scheduler_options, *options)
         deadline = time.monotonic() + 30
         while not file.exists():
             assert time.monotonic() < deadline, "the scheduler did not start"
             time.sleep(0.02)
-        self._spawn("myworker", "--nworkers", str(WORKERS), "--nthreads", "1", "--scheduler-file", str(file))
+        self._spawn("myworker", "--nworkers", str(WORKERS), "--nthreads", "1", *options)
         self._client = myscheduler.Client(scheduler_file=file)
         self._client.wait_for_workers(WORKERS, timeout=60)
         return [self._processes[0].pid]
@@ -57,6 +75,7 @@ class MyScheduler(System):
         self._processes.append(process)
 
     def stop(self) -> None:
+        self._at_stop()
         if self._processes:
             self._client.shutdown()
         self._client.close()
@@ -72,6 +91,9 @@ class MyScheduler(System):
 
     def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
         return self._client.map(func, items, pure=False)
+
+    def map_pairs(self, func: Callable[[Any, Any], Any], left: Sequence[Any], right: Sequence[Any]) -> Sequence[Any]:
+        return self._client.map(func, left, right, pure=False)
 
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         return list(self._client.gather(handles))

@@ -7,7 +7,6 @@ socket), ``lifeline_fd``, ``options`` (``name``, ``dashboard``) and ``log_level`
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 from ...base.credentials import Credentials
 from ...base.lifeline import bind_life_to
+from .collecting import spare_records
 from .scheduler import SchedulerServer
 
 
@@ -53,9 +53,7 @@ async def _run(config: dict[str, Any]) -> None:
         loop.add_reader(lifeline, os._exit, 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: loop.create_task(server.close("the scheduler was told to stop")))
-    # Task records hold no cycles while they live, and a full collection over a million of them stops the loop.
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 1000)
+    spare_records()
     await server.finished()
 
 
