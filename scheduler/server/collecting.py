@@ -11,4 +11,4 @@ def spare_records() -> None:
     Records hold no cycles while they live, and a collection that goes through a million of them stops the loop.
     """
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1000)
+    gc.set_threshold(50_000, 2, 10_000)
