@@ -118,6 +118,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
         assert ts.worker is ws
     for ts in ws.stored:
         assert ws in ts.holders
+    assert not ws.unneeded or ws in core.freeing, ws.name
     assert ws.nbytes == sum(ts.nbytes for ts in ws.stored), ws.name
     assert ws.abandoned_slots == sum(abandoned.slot for abandoned in ws.abandoned.values())
     expected = sum(ts.estimate for ts in ws.assigned) + sum(a.estimate for a in ws.abandoned.values() if a.slot)

@@ -6,6 +6,7 @@ outcomes, membership, placement, relay, queries) act on it; only the functions h
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Final
 
 from ..base.errors import LostDataError, MySchedulerError
@@ -42,6 +43,8 @@ from .watchdog import Watchdog
 UNKNOWN_DURATION_S: Final = 0.005
 #: No estimate is below this: it bounds how many tasks a worker is sent ahead.
 DURATION_FLOOR_S: Final = 20e-6
+#: Seconds until a worker to which nothing else is said hears what it may drop.
+FREE_AFTER_S: Final = 0.01
 #: Where a task needs what it depends on. A tuple: enum members are slow to hash.
 _NEEDING: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
 
@@ -75,6 +78,9 @@ class Core(Tables):
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes
         self.touched: dict[Peer, None] = {}  # peers with something to send
+        self.freeing: dict[
+            WorkerState, float
+        ] = {}  # those that have unneeded copies, and when they are told at the latest
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
         #: messages of the past, which changed nothing: answers about runs or copies that are not current, messages of peers
         #: that are not connected (any more), frames of another epoch or sender
@@ -356,10 +362,12 @@ class Core(Tables):
             ts.holders = tuple(holder for holder in ts.holders if holder is not ws)
 
     def free(self, ts: TaskState) -> None:
-        """Let all holders drop the data."""
+        """Let all holders drop the data. They hear of it with what they are told next: a message of its own costs more."""
         row = (ts.key, ts.attempt)
         for ws in ts.holders:
-            self.row(ws, FREE, row)
+            if not ws.unneeded:
+                self.freeing.setdefault(ws, self.now + FREE_AFTER_S)
+            ws.unneeded.append(row)
             del ws.stored[ts]
             ws.nbytes -= ts.nbytes
         ts.holders = ()
@@ -379,6 +387,19 @@ class Core(Tables):
             self.ensure(ts)
         else:
             self.loose.append(ts)
+
+    def free_overdue(self) -> None:
+        """See to it that workers to which nothing else was said hear what they may drop."""
+        for ws, _ in [
+            *takewhile(lambda item: item[1] <= self.now, self.freeing.items())
+        ]:  # in the order in which they are due
+            del self.freeing[ws]
+            if ws.unneeded:
+                self.touched[ws] = None
+
+    def next_free(self) -> float | None:
+        """When the first of them is due."""
+        return next(iter(self.freeing.values()), None)
 
     # ---- backward ---------------------------------------------------------------------------------------------------
 

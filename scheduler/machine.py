@@ -191,7 +191,7 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
-        dues = [core.retries.next_due(), deaths.next_verdict(core), self.sessions.next_due()]
+        dues = [core.retries.next_due(), deaths.next_verdict(core), self.sessions.next_due(), core.next_free()]
         if core.workers or self.sessions.away or watchdog.may_stall(core):
             dues += [self._watch_at, rejoin.next_due(core)]
             if may_recall(core):
@@ -338,6 +338,8 @@ class SchedulerMachine:
             core.sweep()
         if self.membership.retiring:
             self.membership.advance_retiring()
+        if core.freeing:
+            core.free_overdue()
         core.publish_runs()
 
     def _collect(self) -> list[Instruction]:
@@ -358,8 +360,12 @@ class SchedulerMachine:
 def _messages_of(peer: Peer) -> list[Message]:
     """Empty the outbox of a peer. Rows for a worker that is away are of no use: its inventory settles everything later."""
     messages: list[Message] = []
-    if type(peer) is WorkerState and peer.absence is not None:
-        peer.rows = {}
+    if type(peer) is WorkerState:
+        if peer.absence is not None:
+            peer.rows = {}
+        elif peer.unneeded:
+            peer.rows.setdefault(FREE, []).extend(peer.unneeded)
+        peer.unneeded = []
     if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
         messages.append(peer.messages.pop(0))
     if peer.rows:

@@ -164,6 +164,7 @@ class Membership:
                 core.retreat(ts)
         core.roomy.pop(ws, None)
         core.reserved.pop(ws, None)
+        core.freeing.pop(ws, None)
         self.answer_retiring()
 
     # ---- waiting for workers ----------------------------------------------------------------------------------------

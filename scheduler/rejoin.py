@@ -38,6 +38,7 @@ def leave(core: Core, ws: WorkerState, reason: str) -> None:
     """The link of a worker has broken: it may be back at once."""
     ws.absence = Absence(core.attended + AWAY_S, reason)
     ws.rows = {}
+    ws.unneeded = []
     ws.messages = []
     ws.unresponsive = True
     core.unresponsive[ws] = None
@@ -96,6 +97,7 @@ def on_inventory(core: Core, ws: WorkerState, message: Message) -> None:
 def _reconcile(core: Core, ws: WorkerState, absence: Absence) -> None:
     """Bring the tables into line with an inventory."""
     ws.rows = {}  # it settles whatever was to be said
+    ws.unneeded = []
     deaths.recant(core, ws.incarnation)
     for key, attempt, nbytes, type_name in absence.copies:
         _take_copy(core, ws, key, attempt, nbytes, type_name)

@@ -262,6 +262,7 @@ class WorkerState(Peer):
         "retiring",
         "round_trip",
         "stored",
+        "unneeded",
         "unresponsive",
         "vouched_until",
     )
@@ -294,6 +295,7 @@ class WorkerState(Peer):
         self.occupancy = 0.0  # seconds of work sent, by estimate
         self.local = Queue()  # runnable tasks that should run here
         self.stored: dict[TaskState, None] = {}
+        self.unneeded: list[Row] = []  # copies it may drop, (key, attempt); it has not been told yet
         self.nbytes = 0
         self.functions: dict[bytes, None] = {}  # those it has been sent
         self.new_functions: dict[bytes, Function] = {}  # to go with the next COMPUTE

@@ -210,7 +210,7 @@ class SchedulerServer:
     def _send(self, link: Link, messages: list[Message]) -> None:
         for index, message in enumerate(messages):
             try:
-                link.send(message)
+                link.queue(message)
             except UsageError as error:
                 logger.warning("a message to %s %s cannot be sent: %s", link.role, link.remote, error)
                 if parts := halves(message):

@@ -62,6 +62,7 @@ def test_replicas_are_known_and_freed_with_the_original() -> None:
     cluster.say(other, (m.REPLICAS, (("x", runs["x"]),)))
     assert cluster.call("who_has", ("x",)) == [("x", (f"tcp://{owner}", f"tcp://{other}"))]
     cluster.say("c", (m.RELEASE, ("x",)))
+    cluster.linger()
     assert cluster.rows(owner, m.FREE) == cluster.rows(other, m.FREE) == [("x", runs["x"])]
 
 

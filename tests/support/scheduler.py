@@ -6,6 +6,7 @@ from typing import Any
 
 from myscheduler.protocol import messages as m
 from myscheduler.scheduler.check import check
+from myscheduler.scheduler.core import FREE_AFTER_S
 from myscheduler.scheduler.events import Disconnect, Event, PeerJoined, PeerLeft, Received, Send, Warn
 from myscheduler.scheduler.machine import SchedulerMachine
 from myscheduler.scheduler.rejoin import AWAY_S
@@ -49,6 +50,11 @@ class Cluster:
             elif isinstance(instruction, Warn):
                 self.warnings.append(instruction.text)
         check(self.core)
+
+    def linger(self) -> None:
+        """Nothing happens until what can wait has been said."""
+        self.now += FREE_AFTER_S
+        self.step()
 
     def say(self, peer: str, *messages: Any) -> None:
         self.step(Received(peer, messages))
