@@ -104,6 +104,10 @@ class Link(ABC):
             The message cannot be encoded; nothing of it is sent.
         """
 
+    def queue(self, message: Message) -> None:
+        """As ``send``, for those who call ``flush`` before they return to the loop: that need not come round for it."""
+        self.send(message)
+
     def flush(self) -> None:  # noqa: B027 (optional: links that gain nothing by it do nothing)
         """Send what is queued now instead of at the end of this turn: one turn of the loop less until it arrives."""
 

@@ -101,12 +101,14 @@ class TcpLink(Link):
 
     def send(self, message: Message) -> None:
         """See ``Link.send``."""
-        if self.closed:
-            return
-        nbytes = self._encoder.add(message)
-        if not self._unflushed:
+        if not (self.closed or self._unflushed):
             self._loop.call_soon(self.flush)
-        self._unflushed += nbytes
+        self.queue(message)
+
+    def queue(self, message: Message) -> None:
+        """See ``Link.queue``."""
+        if not self.closed:
+            self._unflushed += self._encoder.add(message)
 
     def flush(self) -> None:
         """See ``Link.flush``."""

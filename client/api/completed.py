@@ -192,7 +192,6 @@ class as_completed(Generic[T]):  # noqa: N801 (named as in concurrent.futures)
                 return bool(self._ready)
             session = next(iter(self._waiting.values()))[0].session
         waiting.refuse_on_loop(session)
-        session.wake()
         with hooks.around_wait(), self._changed:
             self._changed.wait_for(lambda: self._ready or not self._waiting, self._deadline.remaining)
             if not self._ready and self._waiting:

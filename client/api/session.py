@@ -6,7 +6,6 @@ Users' threads change the machine under ``lock`` and wake the loop; only the loo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import threading
@@ -24,6 +23,7 @@ from ...base.limits import KIB
 from ...protocol.messages import GOODBYE, Message, Role
 from ...protocol.stream import ACK_AFTER_S
 from ...transport import Link, connect
+from ...transport.wakeup import Wakeup
 from ..effects import Effects
 from ..machine import ClientMachine
 from ..records import Record
@@ -42,6 +42,8 @@ _REACH_S: Final = 3.0
 _LOOK_S: Final = 2.0
 #: A connection that has lasted for so many seconds was one, even if nothing was said.
 _STABLE_S: Final = 10.0
+#: Seconds until a future that is gone is reported at the latest, if there is nothing else to say.
+_RELEASE_AFTER_S: Final = 0.005
 #: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
 _FLUSH_BYTES: Final = 32 * KIB
 logger = logging.getLogger("myscheduler.client")
@@ -104,7 +106,8 @@ class Session:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._dropped: deque[Record] = deque()
-        self._waking = False
+        self._wakeup: Wakeup | None = None  # while there is somebody to tell
+        self._releasing = False  # a timer will see to what is dropped until then
 
     # ---- lifetime ---------------------------------------------------------------------------------------------------
 
@@ -126,6 +129,7 @@ class Session:
         self.data.credentials = credentials
         self._info = info
         welcome = await self._join(timeout)
+        self._wakeup = Wakeup(self.loop, self.flush)
         self.cluster = str(welcome.get("cluster", ""))
         return welcome
 
@@ -162,9 +166,12 @@ class Session:
         if self.link is not None:
             self.link.give_up_unanswered()
 
-    def _look_no_more(self) -> None:
+    def _rest(self) -> None:
+        """There is no scheduler any more, and will not be."""
         if self._look_timer is not None:
             self._look_timer.cancel()
+        if self._wakeup is not None:
+            self._wakeup.close()
 
     def _hang_up(self, reason: str) -> None:
         link, self.link = self.link, None
@@ -174,7 +181,7 @@ class Session:
     async def close(self, reason: str) -> None:
         """Leave on purpose: tell the scheduler, cancel all futures, close all links. Idempotent."""
         link, self.link = self.link, None
-        self._look_no_more()
+        self._rest()
         if self._reconnecting is not None:
             self._reconnecting.cancel()
         if link is not None and not link.closed:
@@ -244,7 +251,7 @@ class Session:
         # A scheduler that said goodbye was stopped by somebody; one that did not is trouble.
         level = logging.INFO if self.machine.farewell and not self._reconnecting else logging.WARNING
         logger.log(level, "client %s: %s", self.incarnation, self.machine.closed)
-        self._look_no_more()
+        self._rest()
         self.data.close(reason)
 
     # ---- the link's handler, on the loop ----------------------------------------------------------------------------
@@ -295,21 +302,17 @@ class Session:
 
     def wake(self) -> None:
         """Have the outbox flushed soon. Any thread, even while it holds the lock or collects garbage."""
-        if not self._waking:
-            self._waking = True
-            # The loop of an asynchronous client may have been closed by its owner; then there is nobody left to tell.
-            with contextlib.suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(self.flush)
+        if self._wakeup is not None:
+            self._wakeup.ask()
 
     def drop(self, record: Record) -> None:
         """A future is gone. Called by the garbage collector at any moment, so it must not take the lock."""
         self._dropped.append(record)
-        if not self._waking:
+        if not self._releasing:
             self.wake()
 
     def flush(self) -> None:
         """Send what there is to send; on the loop."""
-        self._waking = False
         self.wakeups += 1
         dropped = self._dropped
         with self.lock:
@@ -318,11 +321,20 @@ class Session:
             messages = self.machine.take_outbox()
         if self.link is not None:
             self._send(self.link, messages)
+        if not self._releasing:
+            self._releasing = True
+            self.loop.call_later(_RELEASE_AFTER_S, self._release)
+
+    def _release(self) -> None:
+        """Report what was dropped meanwhile. Most often it has been said with something else, at no cost of its own."""
+        self._releasing = False  # from here on, whoever drops a future wakes us again
+        if self._dropped:
+            self.flush()
 
     def _send(self, link: Link, messages: list[Message]) -> None:
         for index, message in enumerate(messages):
             try:
-                link.send(message)
+                link.queue(message)
             except UsageError as error:
                 with self.lock:
                     effects = self.machine.unsendable(messages, index, str(error))

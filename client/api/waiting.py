@@ -92,7 +92,6 @@ def block(
     waiter = CountingWaiter(return_when, gate.release)
     if not waiter.register(session, records):
         return True
-    session.wake()
     try:
         with hooks.around_wait():
             return gate.acquire(timeout=-1 if timeout is None else max(timeout, 0.0))
@@ -113,7 +112,6 @@ async def until(
     waiter = CountingWaiter(return_when, fire)
     if not waiter.register(session, records):
         return True
-    session.wake()
     try:
         async with asyncio.timeout(timeout):
             await enough

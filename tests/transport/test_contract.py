@@ -50,6 +50,15 @@ async def test_what_is_sent_in_one_turn_arrives_as_one_frame(site: Site) -> None
     assert acceptor.frames[0][:3] == (0, CLIENT, 0)
 
 
+async def test_what_is_queued_leaves_when_it_is_flushed(site: Site) -> None:
+    link, _, _, acceptor = await site.connect()
+    for i in range(10):
+        link.queue((HEARTBEAT, {"n": i}))
+    link.flush()
+    assert [m[1]["n"] for m in await acceptor.received(10)] == list(range(10))
+    assert len(acceptor.frames) == 1
+
+
 async def test_nothing_is_delivered_from_inside_send(site: Site) -> None:
     link, _, _, acceptor = await site.connect()
     link.send((HEARTBEAT, {}))

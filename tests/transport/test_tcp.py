@@ -56,6 +56,17 @@ async def test_garbage_closes_the_link(tcp: Site, data: bytes, reason: str) -> N
     sock.close()
 
 
+async def test_what_is_only_queued_does_not_leave(tcp: Site) -> None:
+    link, _, _, acceptor = await tcp.connect()
+    link.queue((HEARTBEAT, {"n": 0}))
+    await asyncio.sleep(0.01)
+    assert link.pending
+    assert link.bytes_out == 0
+    link.flush()
+    assert await acceptor.received(1) == [(HEARTBEAT, {"n": 0})]
+    assert not link.pending
+
+
 async def test_the_machine_of_a_peer_that_does_nothing_is_heard_of(tcp: Site) -> None:
     sock, _ = await admitted(tcp)
     link = tcp.accepted[-1]

@@ -23,6 +23,7 @@ from ...base.keys import Key
 from ...base.units import format_seconds
 from ...protocol import pickling
 from ...protocol.messages import Row
+from ...transport.wakeup import Wakeup
 from ..events import Copy
 from .board import Board
 from .calls import Functions, describe_result
@@ -108,7 +109,7 @@ class Executor:
         self._limits = Limits(self._loop, self._report_overdue)
         self._board = board or Board.private()
         self._runs = self._board.pool(nthreads)
-        self._awake = False
+        self._wakeup = Wakeup(self._loop, self._collect)
         self._lanes = _Lanes(nthreads)
         self._rejoining: dict[_Rejoin, None] = {}
         self._threads: dict[threading.Thread, Slot] = {}
@@ -163,6 +164,7 @@ class Executor:
         """Take no more work. Threads end with the tasks they run; coroutines are cancelled."""
         self.closed = True
         self._pending.clear()
+        self._wakeup.close()
         self._limits.close()
         with self._threads_lock:
             for slot in self._threads.values():
@@ -189,7 +191,6 @@ class Executor:
 
     def _collect(self) -> None:
         """Hand everything that piled up to the loop's side."""
-        self._awake = False
         ended, errors, moves = self._ended, self._errors, self._moves
         # The moves of a run are put down before its end, so they are read after it.
         pairs = [ended.popleft() for _ in range(len(ended))]
@@ -223,14 +224,6 @@ class Executor:
         return text + "If it needs more time, give it more: timeout=..."
 
     # ---- for the threads --------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        if not self._awake and not self.closed:
-            self._awake = True
-            try:
-                self._loop.call_soon_threadsafe(self._collect)
-            except RuntimeError:  # the loop was closed under a task that still runs: nobody wants its result
-                self.closed = True
 
     def _start_thread(self, index: int) -> None:
         slot = Slot(index)
@@ -291,7 +284,7 @@ class Executor:
         self._ended.append(
             ((key, attempt, nbytes, type_name, payload, slot.index, self._wall + start, end - start), value)
         )
-        self._wake()
+        self._wakeup.ask()
 
     def finish(self, row: Row, value: Any, lane: int, start: float) -> None:
         """Report the value of a coroutine."""
@@ -303,7 +296,7 @@ class Executor:
         duration = _clock() - start
         self._unbind(row[1])
         self._ended.append(((row[0], row[1], nbytes, type_name, payload, lane, self._wall + start, duration), value))
-        self._wake()
+        self._wakeup.ask()
 
     def fail(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> None:
         """Report the exception of a run."""
@@ -311,7 +304,7 @@ class Executor:
         if terms is not None and not is_worth_retrying(error, terms.on):
             self._final.append((key, attempt))
         self._errors.append(self._error_row(key, attempt, error, lane, start))
-        self._wake()
+        self._wakeup.ask()
 
     def _error_row(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> Row:
         duration = _clock() - start
@@ -329,7 +322,7 @@ class Executor:
     def moved(self, key: Key, attempt: int, left: bool) -> None:
         """Report that a run left its slot, or took one."""
         self._moves.append((key, attempt, left))
-        self._wake()
+        self._wakeup.ask()
 
     # ---- leaving and taking slots -----------------------------------------------------------------------------------
 

@@ -380,8 +380,6 @@ class Worker:
             put(row[0], row[1], value, row[2])
         if reports.results or reports.errors or reports.final:
             self._handle(ExecutionEnded(reports.results, reports.errors, reports.final))
-            assert self._scheduler.link is not None
-            self._scheduler.link.flush()
         self._scales.note(self._store.nbytes)
 
     def _on_timer(self) -> None:
@@ -401,6 +399,8 @@ class Worker:
             logger.exception("worker %s failed", self.name)
             self._begin_end(ExitReason.FAILED, f"{type(error).__name__}: {error}")
             return
+        if self._scheduler.link is not None:
+            self._scheduler.link.flush()
         deadline = machine.next_deadline()
         if deadline != self._timer_at:
             if self._timer is not None:
@@ -421,7 +421,7 @@ class Worker:
 
     def _send(self, send: Send) -> None:
         assert self._scheduler.link is not None
-        self._scheduler.link.send(send.message)
+        self._scheduler.link.queue(send.message)
 
     def _drop(self, drop: Drop) -> None:
         self._store.drop(drop.copies)

@@ -201,6 +201,17 @@ class TestBatches:
         eventually(lambda: not cluster.wants and not client.futures)
         assert len(cluster.ops(m.RELEASE)) < 500
 
+    def test_a_dropped_future_is_released_with_what_is_said_next_or_soon(
+        self, client: Client, cluster: FakeCluster
+    ) -> None:
+        for number in range(200):
+            assert client.submit(inc, number).result() == number + 1
+        eventually(lambda: not cluster.wants and not client.futures)
+        future = client.submit(inc, 1)
+        wait(future)
+        del future
+        eventually(lambda: not cluster.wants and not client.futures)
+
     def test_nothing_is_submitted_after_close(self, cluster: FakeCluster) -> None:
         client = Client(cluster)
         client.close()
