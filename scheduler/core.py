@@ -71,6 +71,9 @@ class Core(Tables):
         self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.awaited: dict[TaskState, Lost] = {}  # scattered data that went with a worker which may come back
+        self.gone: dict[
+            str, bytes
+        ] = {}  # of workers that were lost without a verdict: which attempts were theirs, see rejoin
         self.paused: dict[WorkerState, None] = {}  # workers that are short of memory
         self.all_paused = False  # whether all are, which has been said
         self.retries = RetryQueue()  # tasks that wait for their next try

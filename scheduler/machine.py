@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..base.errors import InternalError, KeyTypeError, ProtocolError
@@ -47,7 +47,7 @@ from ..protocol.messages import (
     Role,
     in_slices,
 )
-from . import awaiting, deaths, liveness, outcomes, pressure, rejoin, submission, watchdog
+from . import awaiting, deaths, inventory, liveness, outcomes, pressure, rejoin, submission, watchdog
 from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
@@ -172,6 +172,7 @@ class SchedulerMachine:
                 elif type(event) is Unsendable:
                     on_unsendable(core, event)
             if core.unresponsive:
+                self._catch_up()
                 for ws, reason in rejoin.overdue(core):
                     self._leave(ws.incarnation, reason, planned=False)
             looking = core.now >= self._watch_at
@@ -220,6 +221,8 @@ class SchedulerMachine:
     def _lose(self, event: PeerLeft) -> None:
         """A link is gone. Unless we know better, its peer may be back: a client in a while, a worker at once."""
         core = self.core
+        if (ws := core.workers.get(event.peer)) is not None and ws.absence is not None:
+            self._listen(ws, len(ws.absence.backlog))  # what it said before counts
         client = core.clients.get(event.peer)
         ends = event.planned or event.rejected
         if client is not None and not ends and self.sessions.leave(client, _messages_of(client)):
@@ -260,7 +263,11 @@ class SchedulerMachine:
         table: Mapping[int, Callable[[Core, Any, Message], None]]
         if (peer := core.workers.get(incarnation)) is not None:
             table = _FROM_WORKER
-            if peer.unresponsive and peer.absence is None:
+            if peer.absence is not None:
+                peer.absence.backlog += event.messages  # see _catch_up
+                peer.last_seen = core.attended
+                return
+            if peer.unresponsive:
                 liveness.resume(core, peer)
         elif (peer := core.clients.get(incarnation)) is not None:
             table = _FROM_CLIENT
@@ -271,8 +278,14 @@ class SchedulerMachine:
             core.stale["strangers"] += 1
             return
         peer.last_seen = core.attended
+        self._act_on(peer, table, event.messages)
+
+    def _act_on(
+        self, peer: Peer, table: Mapping[int, Callable[[Core, Any, Message], None]], messages: Sequence[Message]
+    ) -> None:
+        core = self.core
         try:
-            for message in event.messages:
+            for message in messages:
                 handler = table.get(message[0])
                 if handler is not None:
                     handler(core, peer, message)
@@ -281,8 +294,26 @@ class SchedulerMachine:
                     if message[0] == GOODBYE:
                         break  # what comes after it is nobody's
         except (ProtocolError, KeyTypeError) as error:
-            self.instructions.append(Disconnect(incarnation, str(error)))
-            self._leave(incarnation, str(error), planned=False)
+            self.instructions.append(Disconnect(peer.incarnation, str(error)))
+            self._leave(peer.incarnation, str(error), planned=False)
+
+    def _catch_up(self) -> None:
+        """Go on with what workers have said that are back: a part of it in each turn, so that none is long."""
+        room = inventory.MESSAGES_PER_TURN
+        for ws in list(self.core.unresponsive):
+            room -= self._listen(ws, room)
+
+    def _listen(self, ws: WorkerState, most: int) -> int:
+        """Act on so many messages of a worker that is back, or on all if its inventory is settled then; returns how many."""
+        absence = ws.absence
+        if absence is None or absence.until is not None:
+            return 0
+        backlog = absence.backlog
+        said = 0
+        while backlog and (said < most or ws.absence is None) and self.core.workers.get(ws.incarnation) is ws:
+            said += 1
+            self._act_on(ws, _FROM_WORKER, (backlog.pop(0),))
+        return said
 
     def _receive_rare(self, peer: Peer, message: Message) -> None:
         op = message[0]
@@ -362,10 +393,10 @@ def _messages_of(peer: Peer) -> list[Message]:
     messages: list[Message] = []
     if type(peer) is WorkerState:
         if peer.absence is not None:
-            peer.rows = {}
+            rejoin.hold_back(peer, peer.absence)
         elif peer.unneeded:
             peer.rows.setdefault(FREE, []).extend(peer.unneeded)
-        peer.unneeded = []
+            peer.unneeded = []
     if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
         messages.append(peer.messages.pop(0))
     if peer.rows:
@@ -419,7 +450,7 @@ _FROM_WORKER: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     RECALLED: outcomes.on_recalled,
     SECEDED: outcomes.on_seceded,
     HEARTBEAT: _on_heartbeat,
-    INVENTORY: rejoin.on_inventory,
+    INVENTORY: inventory.on_inventory,
 }
 _FROM_CLIENT: Final[dict[int, Callable[[Core, Any, Message], None]]] = {
     ACK: _on_ack,

@@ -149,6 +149,7 @@ class Membership:
         if not planned:
             if deaths.told_cause(core, ws) is None:
                 awaiting.expect(core, ws)
+                rejoin.remember(core, ws)
             deaths.record(core, ws, reason)
         lost = list(ws.stored)
         for ts in lost:

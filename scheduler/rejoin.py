@@ -4,45 +4,48 @@ A broken link is no death. For ``AWAY_S`` the worker keeps its place: it gets no
 own. Then, or as soon as whoever keeps its process tells of its death, it is lost like any other. It may come back even later,
 under the same incarnation, as long as this scheduler lives.
 
-Who comes back presents an inventory (INVENTORY): the copies it holds, the runs it has not answered for, the functions it knows.
-Nothing else is known for sure: what was on the way when the link broke may have arrived or not. So with the last slice the
-tables are brought into line with it, whether they have changed meanwhile or not. What was reported and lost on the way is made
-up for, a run that went on has a head start on one that was started in its place, and what the worker does not have any more
-begins again.
+Who comes back presents an inventory, see ``inventory``. Until that is settled it counts as away.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import Final
 
-from ..base.errors import ProtocolError
-from ..base.keys import Key
-from ..protocol.messages import FREE, RECALL, STAGE_SECEDED, STAGE_SENT, UNDEFINE, Message
-from . import awaiting, deaths, liveness, outcomes
-from .core import UNKNOWN_DURATION_S, Core
+from ..protocol.messages import FREE
+from . import deaths
+from .core import Core
 from .placement import unbind
-from .queues import Requirement
-from .state import ASSIGNED, MEMORY, QUEUED, RELEASED, RETRYING, WAITING, Abandoned, Absence, TaskState, WorkerState
+from .state import Absence, WorkerState
 
 #: Seconds, by the clock of ``Core.attended``, that a worker may be without a link: with it a death is still noticed within 1 s.
 AWAY_S: Final = 0.9
-
-#: A task in one of these has no result and waits for one.
-_OPEN: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
-
+#: Workers that were given up whose attempts are remembered.
+GONE_MAX: Final = 100
 
 # ---- going ----------------------------------------------------------------------------------------------------------
 
 
 def leave(core: Core, ws: WorkerState, reason: str) -> None:
     """The link of a worker has broken: it may be back at once."""
-    ws.absence = Absence(core.attended + AWAY_S, reason)
+    ws.absence = Absence(core.attended + AWAY_S, reason, {} if ws.absence is None else ws.absence.given)
     ws.rows = {}
     ws.unneeded = []
     ws.messages = []
     ws.unresponsive = True
     core.unresponsive[ws] = None
     unbind(core, ws)
+
+
+def remember(core: Core, ws: WorkerState) -> None:
+    """A worker is given up that may come back: note which attempts are its own."""
+    attempts = array("q", [ts.attempt for table in (ws.stored, ws.assigned, ws.long_running) for ts in table])
+    attempts.extend(ws.abandoned)
+    if ws.absence is not None:
+        attempts.extend(ws.absence.given)
+    core.gone[ws.incarnation] = attempts.tobytes()
+    if len(core.gone) > GONE_MAX:
+        del core.gone[next(iter(core.gone))]
 
 
 def away(core: Core) -> list[tuple[WorkerState, str]]:
@@ -57,9 +60,11 @@ def overdue(core: Core) -> list[tuple[WorkerState, str]]:
 
 
 def next_due(core: Core) -> float | None:
-    """When somebody is to be back at the latest, in seconds of the machine's clock."""
+    """When somebody is to be back at the latest, or has more to say, in seconds of the machine's clock."""
     if not core.unresponsive:
         return None
+    if any(ws.absence is not None and ws.absence.until is None and ws.absence.backlog for ws in core.unresponsive):
+        return core.now
     ends = [_until(ws) for ws, _ in away(core)]
     return core.now + max(min(ends) - core.attended, 0.0) if ends else None
 
@@ -75,171 +80,18 @@ def _until(ws: WorkerState) -> float:
 
 def welcome_back(core: Core, ws: WorkerState) -> None:
     """A worker has a link again, or one that had been given up is back: it is to say what it holds."""
-    ws.absence = Absence(None, "")
+    given = {} if ws.absence is None else ws.absence.given
+    given |= dict.fromkeys(array("q", core.gone.pop(ws.incarnation, b"")))
+    ws.absence = Absence(None, "", given)
     ws.unresponsive = True
     core.unresponsive[ws] = None
     ws.last_seen = core.attended
-
-
-def on_inventory(core: Core, ws: WorkerState, message: Message) -> None:
-    """A slice of what a worker holds that was away."""
-    _, copies, runs, func_ids, more = message
-    absence = ws.absence
-    if absence is None:
-        raise ProtocolError("INVENTORY of a worker that was not away")
-    absence.copies += copies
-    absence.runs += runs
-    absence.func_ids += func_ids
-    if not more:
-        _reconcile(core, ws, absence)
-
-
-def _reconcile(core: Core, ws: WorkerState, absence: Absence) -> None:
-    """Bring the tables into line with an inventory."""
-    ws.rows = {}  # it settles whatever was to be said
-    ws.unneeded = []
     deaths.recant(core, ws.incarnation)
-    for key, attempt, nbytes, type_name in absence.copies:
-        _take_copy(core, ws, key, attempt, nbytes, type_name)
-    awaiting.despair_of(core, lambda lost: lost.incarnation == ws.incarnation)
-    for key, attempt, stage, given_up in absence.runs:
-        _take_run(core, ws, key, attempt, stage, given_up)
-    _drop_absent(core, ws, absence)
-    known = dict.fromkeys(absence.func_ids)
-    ws.functions = {func_id: None for func_id in known if func_id in core.functions}
-    ws.new_functions = {}
-    for func_id in known:
-        if func_id not in core.functions:
-            core.row(ws, UNDEFINE, func_id)
-    for other in core.workers.values():  # it may not have heard that it was to copy something
-        other.copying = {ts: target for ts, target in other.copying.items() if target is not ws}
-    ws.absence = None
-    ws.last_result = core.now
-    liveness.resume(core, ws)
-    core.arrived += ws.stored  # some may wait to have it sent through us
 
 
-def _is_of(core: Core, ts: TaskState, attempt: int) -> bool:
-    """Whether an attempt is one of this very task, not of an earlier one of the same key; scattered data has only one."""
-    return attempt == ts.attempt if ts.function is None else ts.since < attempt <= core.last_attempt
-
-
-# ---- copies ---------------------------------------------------------------------------------------------------------
-
-
-def _take_copy(core: Core, ws: WorkerState, key: Key, attempt: int, nbytes: int, type_name: str) -> None:
-    """A worker holds a copy: it counts if it is of the current result, or if there is none."""
-    ts = core.tasks.get(key)
-    if ts is not None and _is_of(core, ts, attempt):
-        if ts.status is MEMORY and ts.attempt == attempt:
-            core.add_holder(ts, ws)
-            return
-        if ts.status in _OPEN or (ts.status is RELEASED and ts.function is None):
-            _conclude_open_run(core, ws, ts, attempt)
-            core.unbook(ws, attempt)
-            ts.attempt = attempt
-            ts.nbytes = nbytes
-            ts.type_name = type_name or ts.type_name
-            ts.prefix.done += 1
-            core.awaited.pop(ts, None)
-            core.add_holder(ts, ws)
-            core.finish(ts, None)
-            return
-    if not any(attempt in client.placing for client in core.clients.values()):
-        core.row(ws, FREE, (key, attempt))
-
-
-def _conclude_open_run(core: Core, ws: WorkerState, ts: TaskState, attempt: int) -> None:
-    """Take a task to where it can become MEMORY."""
-    if ts.status is ASSIGNED:
-        if ts.worker is ws and ts.attempt == attempt:
-            core.unassign(ts)  # the answer was lost on the way
-        else:
-            core.abandon(ts)
-    elif ts.status is not RELEASED:
-        core.leave(ts)
-        core.move(ts, RELEASED)
-
-
-# ---- runs -----------------------------------------------------------------------------------------------------------
-
-
-def _take_run(core: Core, ws: WorkerState, key: Key, attempt: int, stage: int, given_up: bool) -> None:
-    """A worker has not answered for a run yet, for which a slot is booked until it does."""
-    ts = core.tasks.get(key)
-    if ts is not None and ts.worker is ws and ts.attempt == attempt and ts.status is ASSIGNED:
-        if given_up:  # why was said, and lost on the way
-            core.detach(ts)
-            core.retreat(ts)
-        elif attempt in ws.recalled:
-            core.row(ws, RECALL, (key, attempt))
-    elif not given_up and stage != STAGE_SENT and ts is not None and _has_head_start(core, ws, ts, attempt):
-        _take_back(core, ws, ts, attempt)
-    else:
-        _book_abandoned(core, ws, ts, attempt)
-        if not given_up:
-            core.row(ws, FREE, (key, attempt))
-    if stage == STAGE_SECEDED:
-        outcomes.vacate(core, ws, key, attempt)
-
-
-def _has_head_start(core: Core, ws: WorkerState, ts: TaskState, attempt: int) -> bool:
-    """Whether a run that has started is to be believed in again."""
-    if ts.status not in _OPEN or not _is_of(core, ts, attempt):
-        return False
-    if ws.reserved or ts.requirement.usual is not None or ts in core.deaths.pending:
-        return False  # a suspect runs alone
-    return ts.status is not ASSIGNED or attempt < ts.attempt
-
-
-def _take_back(core: Core, ws: WorkerState, ts: TaskState, attempt: int) -> None:
-    """A run goes on that had been given up; what was to be run in its place is not."""
-    if ts.status is ASSIGNED:
-        core.abandon(ts)
-    else:
-        core.leave(ts)
-        if ts.status is RETRYING:
-            core.move(ts, RELEASED)
-        if ts.status is not QUEUED:
-            core.move(ts, QUEUED)
-        core.move(ts, ASSIGNED)
-    core.unbook(ws, attempt)
-    ts.waiting_on = 0
-    ts.attempt = attempt
-    ts.worker = ws
-    ts.requirement.take(ws)
-    ws.assigned[ts] = None
-    ws.occupancy += ts.estimate
-
-
-def _book_abandoned(core: Core, ws: WorkerState, ts: TaskState | None, attempt: int) -> None:
-    """Nobody waits for this run, but it occupies the worker until that answers."""
-    if attempt in ws.abandoned:
-        return
-    if ts is not None and _is_of(core, ts, attempt):
-        requirement = ts.requirement
-    else:  # what it needs is not known any more: perhaps all there is
-        requirement = Requirement(resources=tuple(ws.free_resources.items()))
-    ws.abandoned[attempt] = Abandoned(UNKNOWN_DURATION_S, requirement, slot=True)
-    ws.abandoned_slots += 1
-    ws.occupancy += UNKNOWN_DURATION_S
-    requirement.take(ws)
-
-
-# ---- what is not there ----------------------------------------------------------------------------------------------
-
-
-def _drop_absent(core: Core, ws: WorkerState, absence: Absence) -> None:
-    """What we believed and the worker does not have: it never arrived, or its answer did not."""
-    runs: dict[int, None] = {row[1]: None for row in absence.runs}
-    for ts in [*ws.assigned, *ws.long_running]:
-        if ts.attempt not in runs:
-            core.unassign(ts)
-            core.retreat(ts)
-    for attempt in [attempt for attempt in ws.abandoned if attempt not in runs]:
-        core.unbook(ws, attempt)
-    copies: dict[Key, int] = {row[0]: row[1] for row in absence.copies}
-    for ts in [ts for ts in ws.stored if copies.get(ts.key) != ts.attempt]:
-        core.drop_holder(ts, ws)
-        if not ts.holders:
-            core.lose(ts)
+def hold_back(ws: WorkerState, absence: Absence) -> None:
+    """What was to be said to a worker that is away: its inventory settles that, but for copies that have had their turn."""
+    absence.freed.update(dict.fromkeys(ws.rows.get(FREE, ())))
+    absence.freed.update(dict.fromkeys(ws.unneeded))
+    ws.rows = {}
+    ws.unneeded = []

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..base.errors import InternalError, UsageError
 from ..protocol.codec import pack, unpack
-from ..protocol.redaction import error_class, hide_payload, hide_text
+from ..protocol.redaction import error_class, hide_payload, hide_text, redact
 from ..protocol.stream import Stream
 from .core import Core
 from .deaths import Death, Deaths
@@ -95,6 +95,7 @@ _NOTED: Final[dict[type, dict[str, Callable[[Any], Any]]]] = {
     },
     # What is said decides nothing, only how much of it there is.
     Stream: {"_kept": lambda kept: [[None] * len(batch) for batch in kept], "_values": lambda _: 0},
+    Absence: {"backlog": lambda messages: [redact(message) for message in messages]},
     WorkerState: {"info": _AsItCame, "metrics": _AsItCame},
 }
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
-from ..protocol.messages import Row
+from ..protocol.messages import Message, Row
 from ..protocol.stream import Stream
 from .queues import Queue, Requirement
 from .retries import Terms
@@ -196,13 +196,17 @@ class TaskState:
 class Absence:
     """A worker's link has broken, and it has not said yet what it holds since."""
 
-    __slots__ = ("copies", "func_ids", "reason", "runs", "until")
+    __slots__ = ("backlog", "freed", "func_ids", "given", "placed", "present", "reason", "runs", "until")
 
-    def __init__(self, until: float | None, reason: str) -> None:
+    def __init__(self, until: float | None, reason: str, given: dict[int, None]) -> None:
         self.until = until  # by the clock of Core.attended; None when it has a link again
         self.reason = reason
-        self.copies: list[Row] = []  # of INVENTORY, as far as that has arrived, likewise the others
-        self.runs: list[Row] = []
+        self.given = given  # attempts that were its own when it was given up
+        self.backlog: list[Message] = []  # what it has said since it has a link again, and nobody has acted on yet
+        self.present: dict[TaskState, None] = {}  # of its inventory, as far as that is settled: whose data it has
+        self.freed: dict[Row, None] = {}  # copies that were given up since, which it is to be told in the end
+        self.placed: list[Row] = []  # copies that it got since, as a client says
+        self.runs: list[Row] = []  # of its inventory, to be settled in the end; likewise the functions
         self.func_ids: list[bytes] = []
 
 

@@ -235,7 +235,7 @@ def _enter_placed(
     for ws in holders:
         core.add_holder(ts, ws)
         if ws.absence is not None:  # it may have taken its inventory before
-            ws.absence.copies.append((key, attempt, nbytes, type_name))
+            ws.absence.placed.append((key, attempt, nbytes, type_name))
     if holders:
         core.finish(ts, None)
     else:

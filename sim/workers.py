@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from ..base.backoff import ANSWER_TIMEOUT_S, DIAL_TIMEOUT_S, Backoff
@@ -28,6 +29,8 @@ _REPORT_S: Final = 0.0005
 LEASE_S: Final = 300.0
 #: Bytes at which a worker pauses.
 PAUSE_AT: Final = 1000
+#: Rows of a slice of an inventory, so that few copies are many slices.
+_SLICE_ROWS: Final = 2
 
 
 class SimWorker(Process):
@@ -175,9 +178,17 @@ class SimWorker(Process):
                 return
         if self.simulation.options.check:
             self.machine.check()
-        self.link.send(outgoing)
+        self._send(outgoing)
         self._start_threads()
         self.set_alarm()
+
+    def _send(self, messages: list[Message]) -> None:
+        """As a worker with much to tell: an inventory takes many slices, between which other things happen."""
+        for message in messages:
+            if message[0] == m.INVENTORY:
+                for part in _in_small_slices(message):
+                    self.link.send([part])
+        self.link.send([message for message in messages if message[0] != m.INVENTORY])
 
     def _stop(self, reason: str) -> None:
         self.planned = True
@@ -267,3 +278,15 @@ class SimWorker(Process):
             attempts = {attempt: None for _, attempt in caught}
             self._queue = [entry for entry in self._queue if entry[0][1] not in attempts]
             self.after(0.0, lambda: self.feed(e.NotStarted(caught)))
+
+
+def _in_small_slices(inventory: Message) -> list[Message]:
+    """What INVENTORY says, in slices of a row or two."""
+    op, *tables, more = inventory
+    parts = list(
+        zip_longest(
+            *([rows[i : i + _SLICE_ROWS] for i in range(0, len(rows), _SLICE_ROWS)] for rows in tables), fillvalue=()
+        )
+    )
+    parts = parts or [((), (), ())]
+    return [(op, *part, more or index < len(parts) - 1) for index, part in enumerate(parts)]

@@ -119,15 +119,21 @@ MUTANTS = (
     Mutant("retry for ever", "scheduler.core", "ts.retries -= 1", "ts.retries -= 0"),
     Mutant(
         "believe what a worker that came back does not have",
-        "scheduler.rejoin",
+        "scheduler.inventory",
         "    _drop_absent(core, ws, absence)\n",
         "",
     ),
     Mutant(
         "leave a worker that came back with copies that nobody knows of",
+        "scheduler.inventory",
+        "        core.row(ws, FREE, (key, attempt))\n\n\ndef _was_given",
+        "        assert key\n\n\ndef _was_given",
+    ),
+    Mutant(
+        "forget what was freed while an inventory was settled",
         "scheduler.rejoin",
-        "        core.row(ws, FREE, (key, attempt))\n\n\ndef _conclude_open_run",
-        "        assert key\n\n\ndef _conclude_open_run",
+        "    absence.freed.update(dict.fromkeys(ws.unneeded))\n",
+        "",
     ),
     Mutant(
         "free a newer copy than was asked for",

@@ -180,3 +180,13 @@ class Cluster:
     def status(self, key: Any) -> str:
         ts = self.core.tasks.get(key)
         return "unknown" if ts is None else ts.status.name.lower()
+
+
+def copy(key: Any, attempt: int, type_name: str = "int") -> tuple[Any, ...]:
+    """A row of an inventory: data that a worker holds."""
+    return (key, attempt, 8, type_name)
+
+
+def run(key: Any, attempt: int, stage: int = m.STAGE_RUNNING, given_up: bool = False) -> tuple[Any, ...]:
+    """A row of an inventory: a run that a worker has not answered for."""
+    return (key, attempt, stage, given_up)
