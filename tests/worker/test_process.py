@@ -136,10 +136,10 @@ async def test_an_absent_scheduler_ends_it_with_code_3(processes: ExitStack, unu
 
 
 async def test_a_refusal_ends_it_with_code_5(scheduler: FakeScheduler, processes: ExitStack) -> None:
-    scheduler.refusal = ("name", "a worker named 'alice' is connected already")
+    scheduler.refusal = ("version", "this worker runs python 3.9, the scheduler python 3.11")
     code, text = await ended(start(processes, COMMAND, json.dumps(configuration(scheduler))))
     assert code == 5
-    assert "a worker named 'alice' is connected already" in text
+    assert "this worker runs python 3.9, the scheduler python 3.11" in text
 
 
 @pytest.mark.parametrize(

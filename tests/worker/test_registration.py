@@ -13,6 +13,7 @@ import pytest
 
 from myscheduler import Client, LocalCluster, get_worker
 from myscheduler.base.credentials import Credentials
+from myscheduler.base.errors import UsageError
 from myscheduler.protocol import messages as m
 from myscheduler.worker.exits import ExitReason
 from myscheduler.worker.server.worker import Worker
@@ -117,13 +118,58 @@ async def test_without_a_scheduler_it_ends_with_its_lease(scheduler: FakeSchedul
     ],
 )
 async def test_a_scheduler_that_does_not_take_it_again_ends_it(
-    scheduler: FakeScheduler, stack: AsyncExitStack, code: str, expected: ExitReason
+    scheduler: FakeScheduler,
+    stack: AsyncExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    expected: ExitReason,
 ) -> None:
+    monkeypatch.setattr("myscheduler.worker.server.registration.NAME_TAKEN_S", 0.0)
     worker = await registered(scheduler, stack)
     scheduler.refusal = (code, "because")
     scheduler.links[worker.incarnation].abort("cut")
     assert await asyncio.wait_for(worker.finished(), TIMEOUT_S) is expected
     assert worker.exit_text == "because"
+
+
+async def test_a_name_that_is_taken_is_asked_for_again_at_the_start(
+    scheduler: FakeScheduler,
+    stack: AsyncExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("myscheduler.worker.server.registration.NAME_PAUSE_S", 0.01)
+    scheduler.refusal = ("name", "a worker named 'alice' is connected already")
+    starting = asyncio.create_task(registered(scheduler, stack, name="alice"))
+    await scheduler.until(lambda: len(scheduler.closed) >= 3)
+    scheduler.refusal = None
+    worker = await asyncio.wait_for(starting, TIMEOUT_S)
+    scheduler.compute(worker, "x", abs, -1)
+    assert await scheduler.result("x") == 1
+    [warning] = [record.getMessage() for record in caplog.records if "asking again" in record.getMessage()]
+    assert warning == (
+        "a worker named 'alice' is connected already; asking again for 15 s, in case that one is about to be given up"
+    )
+
+
+async def test_a_name_that_is_taken_is_asked_for_again_on_return(
+    scheduler: FakeScheduler, stack: AsyncExitStack
+) -> None:
+    worker = await registered(scheduler, stack)
+    scheduler.refusal = ("name", "because")
+    scheduler.links[worker.incarnation].abort("cut")
+    await scheduler.until(lambda: len(scheduler.closed) >= 3)  # the first, and two that were refused
+    scheduler.refusal = None
+    await scheduler.until(lambda: inventories(scheduler))
+
+
+async def test_a_name_that_stays_taken_is_an_error(
+    scheduler: FakeScheduler, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myscheduler.worker.server.registration.NAME_TAKEN_S", 0.0)
+    scheduler.refusal = ("name", "a worker named 'alice' is connected already")
+    with pytest.raises(UsageError, match="a worker named 'alice' is connected already"):
+        await registered(scheduler, stack, name="alice")
 
 
 async def test_a_scheduler_that_does_not_answer_is_dialled_again(

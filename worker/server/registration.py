@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: For how many seconds to ask again for a name that is taken, and how often: a worker that has died with its machine, or behind
+#: a broken network, is given up after 12 s.
+NAME_TAKEN_S: Final = 15.0
+NAME_PAUSE_S: Final = 1.0
+
 
 class Owner(Protocol):
     """Whose connection it is: the worker."""
@@ -75,6 +80,7 @@ class Registration:
         self.link: Link | None = None
         self._connection: _Connection | None = None
         self._redialling: asyncio.Task[None] | None = None
+        self._name_taken_since: float | None = None
         self._closed = False
         self._earlier = (0, 0)  # bytes in and out of the links before this one
 
@@ -97,17 +103,35 @@ class Registration:
 
     async def register(self, timeout: float) -> None:
         """Say HELLO and wait until we are in."""
-        assert self.link is not None
-        assert self._connection is not None
-        self.link.send((HELLO, self._hello()))
-        try:
-            async with asyncio.timeout(timeout):
-                await self._connection.welcome
-        except TimeoutError:
-            text = f"the scheduler at {self.address} let us in but did not answer within {timeout:g} s"
-            raise ConnectionFailedError(text) from None
-        except RefusedError as error:
-            raise refusal(error.code, error.text) from None
+        while True:
+            assert self.link is not None
+            assert self._connection is not None
+            self.link.send((HELLO, self._hello()))
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._connection.welcome
+            except TimeoutError:
+                text = f"the scheduler at {self.address} let us in but did not answer within {timeout:g} s"
+                raise ConnectionFailedError(text) from None
+            except RefusedError as error:
+                if not self._may_be_over_soon(error):
+                    raise refusal(error.code, error.text) from None
+            else:
+                return
+            await asyncio.sleep(NAME_PAUSE_S)
+            await self.dial(timeout)
+
+    def _may_be_over_soon(self, error: RefusedError) -> bool:
+        """Whether whoever has our name may be dead, and nobody has noticed yet: who keeps us would not try again."""
+        now = asyncio.get_running_loop().time()
+        if error.code != "name":
+            return False
+        if self._name_taken_since is None:
+            self._name_taken_since = now
+            logger.warning(
+                "%s; asking again for %g s, in case that one is about to be given up", error.text, NAME_TAKEN_S
+            )
+        return now - self._name_taken_since < NAME_TAKEN_S
 
     async def _connect(self, timeout: float) -> tuple[_Connection, Link]:
         connection = _Connection(self)
@@ -126,12 +150,15 @@ class Registration:
     async def _redial(self) -> None:
         loop = asyncio.get_running_loop()
         backoff = Backoff(loop.time(), self._lease)
+        self._name_taken_since = None
         while True:
             try:
                 await self._resume()
             except RefusedError as error:
-                self._owner.on_end(error.exit_reason, error.text)
-                return
+                if not self._may_be_over_soon(error):
+                    self._owner.on_end(error.exit_reason, error.text)
+                    return
+                problem = error.text
             except (MySchedulerError, OSError) as error:
                 problem = str(error) or f"it did not answer within {ANSWER_TIMEOUT_S:g} s"
             else:
