@@ -256,8 +256,11 @@ class SchedulerServer:
         if heard:
             self._inbox.append(Heard(tuple(heard)))
         # Workers are judged by what they say; a busy one may read nothing for long.
-        for link in self._stuck.look(self._looked, [x for x in self._links.values() if x.role is not Role.WORKER]):
+        others = [link for link in self._links.values() if link.role is not Role.WORKER]
+        for link in self._stuck.look(self._looked, others):
             logger.warning("closed the connection of %s %s, which stopped reading", link.role, link.remote)
+        for link in others:
+            link.give_up_unanswered()
         self._note_strays()
 
     def _note_strays(self) -> None:

@@ -139,6 +139,49 @@ def owned(workers: int, threads: int = 1, **options: Any) -> Iterator[Owned]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class Talker:
+    """A program of ours that says line by line how far it is."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def hear(self, expected: str = "") -> str:
+        """Wait for its next line.
+
+        Raises
+        ------
+        RuntimeError
+            It is another one.
+        """
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        if not line or (expected and line != expected):
+            raise RuntimeError(f"a program said {line!r} instead of {expected or 'something'!r}")
+        return line
+
+
+@contextmanager
+def talker(command: Sequence[Any], *, stdin: int = subprocess.DEVNULL, stderr: int | None = None) -> Iterator[Talker]:
+    """Run a program of ours that says how far it is; it is killed in the end."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        process_group=0,
+    )
+    try:
+        yield Talker(process)
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
 def expect_nothing_left(token: str, timeout: float = 10.0, besides: Sequence[int] = ()) -> None:
     """Wait until all that was started is gone, but for some processes.
 

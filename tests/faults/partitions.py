@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from functools import partial
 from typing import Any
 
 from . import observe
+from .clusters import talker
 from .frozen import SLACK_S
 from .hosts import Networked, networked
 from .rows import Trial, holds_for, row, until
@@ -132,10 +134,22 @@ def cut_workers_apart(cluster: Networked, trial: Trial) -> None:
     cluster.hosts.heal()
 
 
+#: An idle client on a host that is to vanish: it says when it is there, and when it has noticed.
+IDLE_CLIENT = """
+import sys, time
+from myscheduler import Client
+client = Client(scheduler_file=sys.argv[1], set_as_default=False)
+print("connected", flush=True)
+while client.status == "running":
+    time.sleep(0.02)
+print(time.monotonic(), flush=True)
+"""
+
+
 @row(
     "C4",
-    "a host vanishes while its connection is idle",
-    "noticed within 12 s",
+    "a host vanishes, with a worker and a client, while their connections are idle",
+    "the scheduler notices the loss of both, and the client that of the scheduler, within 12 s",
     theirs="30 s (its source)",
     wanted=5,
     seconds=150,
@@ -148,11 +162,24 @@ def vanish_idle(cluster: Networked, trial: Trial) -> None:
     cluster.wait_for_workers(2)
     job = Job.submit(cluster.client, Graph.flat(20, 0.0), cluster.trace())
     job.check(trial, 30)
-    holds_for(lambda: True, 2.0)
-    cluster.hosts.cut(3)
-    cut = time.monotonic()
-    until(lambda: _is_lost(cluster, "w3"), 60, 0.05, "the loss of w3")
-    trial.within("noticed after", time.monotonic() - cut, 12.0 + SLACK_S)
+    alone = cluster.info()["clients"]
+    command: list[Any] = [*cluster.hosts.inside(3), sys.executable, "-c", IDLE_CLIENT, cluster.commands.file]
+    with talker(command) as client:
+        client.hear("connected")
+        holds_for(lambda: True, 2.0)
+        cluster.hosts.cut(3)
+        cut = time.monotonic()
+        seen: dict[str, float] = {}
+        while len(seen) < 2 and time.monotonic() < cut + 100:
+            if cluster.info()["clients"] == alone:
+                seen.setdefault("of the client", time.monotonic() - cut)
+            if _is_lost(cluster, "w3"):
+                seen.setdefault("of the worker", time.monotonic() - cut)
+            time.sleep(0.05)
+        seen["by the client"] = float(client.hear()) - cut
+    for who in ("of the worker", "of the client", "by the client"):
+        trial.expect(who in seen, f"the loss {who} was never noticed")
+        trial.within(f"noticed {who} after", seen.get(who, 0.0), 12.0 + SLACK_S)
     cluster.hosts.heal()
 
 

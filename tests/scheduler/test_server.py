@@ -152,6 +152,23 @@ def test_a_frozen_worker_gets_no_work_and_is_used_again_when_it_goes_on() -> Non
         assert client.submit(os.getpid, workers=[frozen["name"]]).result(timeout=5) == frozen["pid"]
 
 
+async def test_a_client_whose_machine_does_not_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SchedulerServer(Credentials.generate(), inproc="silent", tcp=False)
+    await server.start()
+    controls = [await ControlLink.open(server.address, None) for _ in range(2)]
+    silent, other = server._links.values()
+    monkeypatch.setattr(silent, "machine_silence", lambda: 10.0, raising=False)
+    server._note_arrivals()
+    async with asyncio.timeout(20):
+        while silent.peer in server.machine.core.clients:
+            await asyncio.sleep(0)
+    assert list(server._links.values()) == [other]
+    assert (await controls[1].call("scheduler_info"))["clients"] == 1
+    for control in controls:
+        control.close("done")
+    await server.close("done")
+
+
 # ---- messages of the past -------------------------------------------------------------------------------------------
 
 
