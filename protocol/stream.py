@@ -38,8 +38,12 @@ ACK_EVERY: Final = 16
 ACK_AFTER_S: Final = 0.1
 #: News (of keys, or answers) that gather for a peer which is away; what is more ends the conversation.
 BACKLOG_MAX: Final = 1_000_000
-#: Bytes of values that are kept with them; later results are announced without, as they can be fetched.
+#: Bytes of values that may wait for a peer, whether it is away or reads nothing; later results are announced without, as they
+#: can be fetched.
 VALUES_BYTES_MAX: Final = 64 * MIB
+#: Messages that a peer which is there leaves unacknowledged before the values among them are counted. One that reads
+#: acknowledges more often, so nothing is counted for it.
+BEHIND: Final = 2 * ACK_EVERY
 #: Messages that a peer which is there may leave unacknowledged.
 UNACKNOWLEDGED_MAX: Final = 1_000_000
 #: Messages whose rows each are news of one key.
@@ -76,6 +80,7 @@ class Stream:
         "_kept",
         "_told",
         "_values",
+        "_weights",
         "ack_due",
         "acknowledged",
         "backlog",
@@ -89,7 +94,8 @@ class Stream:
         self.ack_due = False
         self.backlog = 0
         self.acknowledged = 0
-        self._values = 0  # bytes of values in the backlog
+        self._values = 0  # bytes of values in what is kept, as far as they have been counted
+        self._weights: list[int] = []  # the same, of each batch in front
         self._told = 0  # how many the peer knows we have received
         self._kept: list[list[Message]] = []  # as they were sent; those that are acknowledged leave in front
         self._first = 0  # messages before those kept
@@ -100,6 +106,8 @@ class Stream:
     def send(self, messages: list[Message]) -> list[Message]:
         """Count and keep new messages, and say what to put on the link: those that are due again, these, perhaps an ACK."""
         if messages:
+            if self.sent - self.acknowledged > BEHIND:
+                messages = self._fit(messages)
             self._kept.append(messages)
             self.sent += len(messages)
         again, self._again = self._again, []
@@ -110,18 +118,31 @@ class Stream:
 
     def keep(self, messages: list[Message]) -> None:
         """Count and keep new messages while there is no link."""
-        messages = [self._lighten(message) if message[0] == IN_MEMORY else message for message in messages]
         if messages:
+            messages = self._fit(messages)
             self._kept.append(messages)
             self.sent += len(messages)
             self.backlog += sum(len(message[1]) if message[0] in _NEWS else 1 for message in messages)
 
-    def _lighten(self, news: Message) -> Message:
-        """IN_MEMORY without the values, if there are too many to keep."""
-        self._values += sum(payload_nbytes(row[3]) for row in news[1] if row[3] is not None)
-        if self._values <= VALUES_BYTES_MAX:
-            return news
-        return (IN_MEMORY, tuple((key, nbytes, type_name, None, None) for key, nbytes, type_name, _, _ in news[1]))
+    def _fit(self, messages: list[Message]) -> list[Message]:
+        """These messages, about to be kept, without the values for which there is no room."""
+        for batch in self._kept[len(self._weights) :]:
+            self._weigh(sum(map(_nbytes_of_values, batch)))
+        fitting, weight = [], 0
+        for message in messages:
+            nbytes = _nbytes_of_values(message)
+            if nbytes and self._values + weight + nbytes > VALUES_BYTES_MAX:
+                rows = tuple((key, size, type_name, None, None) for key, size, type_name, _, _ in message[1])
+                fitting.append((IN_MEMORY, rows))
+            else:
+                fitting.append(message)
+                weight += nbytes
+        self._weigh(weight)
+        return fitting
+
+    def _weigh(self, nbytes: int) -> None:
+        self._weights.append(nbytes)
+        self._values += nbytes
 
     def withdraw(self, behind: int) -> None:
         """Of what was to be sent just now, the message with so many ``behind`` it cannot be: it does not count."""
@@ -185,6 +206,8 @@ class Stream:
             self._first += len(batch)
             done += 1
         del self._kept[:done]
+        self._values -= sum(self._weights[:done])
+        del self._weights[:done]
 
     # ---- another link -----------------------------------------------------------------------------------------------
 
@@ -201,9 +224,16 @@ class Stream:
             That cannot be.
         """
         self.on_ack(count)
-        self.backlog = self._values = 0
+        self.backlog = 0
         rest = [message for batch in self._kept for message in batch]
         self._again = [*greeting, *rest[count - self._first :]]
+
+
+def _nbytes_of_values(message: Message) -> int:
+    """Of news that results are there, how large the values are that come with it."""
+    if not message or message[0] != IN_MEMORY:
+        return 0
+    return sum(payload_nbytes(row[3]) for row in message[1] if row[3] is not None)
 
 
 def count_behind(messages: Sequence[Message], index: int) -> int:

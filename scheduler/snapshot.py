@@ -94,7 +94,11 @@ _NOTED: Final[dict[type, dict[str, Callable[[Any], Any]]]] = {
         "missing": lambda rows: [(key, hide_text(reason)) for key, reason in rows],
     },
     # What is said decides nothing, only how much of it there is.
-    Stream: {"_kept": lambda kept: [[None] * len(batch) for batch in kept], "_values": lambda _: 0},
+    Stream: {
+        "_kept": lambda kept: [[()] * len(batch) for batch in kept],
+        "_values": lambda _: 0,
+        "_weights": lambda weights: [0] * len(weights),
+    },
     Absence: {"backlog": lambda messages: [redact(message) for message in messages]},
     WorkerState: {"info": _AsItCame, "metrics": _AsItCame},
 }

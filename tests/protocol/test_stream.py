@@ -170,3 +170,33 @@ def test_values_are_left_out_when_many_wait(monkeypatch: pytest.MonkeyPatch) -> 
         (m.IN_MEMORY, (("x", 28, "int", None, None),)),
         (m.LOST, (("y", "gone"),)),
     ]
+
+
+def test_values_are_left_out_for_one_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s, "VALUES_BYTES_MAX", 100_000)
+    stream = Stream()
+    row: tuple[Any, ...] = ("x", 28, "int", b"v" * 1000, None)
+    for _ in range(200):
+        stream.send([(m.IN_MEMORY, (row, row)), note(1)])
+    said = [message for batch in stream._kept for message in batch]
+    assert stream.sent == len(said) == 400
+    values = [len(r[3]) for message in said if message[0] == m.IN_MEMORY for r in message[1] if r[3] is not None]
+    assert sum(values) == 100_000
+    stream.on_ack(20)  # ten of the fifty that had room
+    assert stream._values == 80_000
+    stream.send([(m.IN_MEMORY, (row,) * 20)])
+    assert stream._values == 100_000
+    stream.on_ack(stream.sent)
+    assert (stream._values, stream._kept, stream._weights) == (0, [], [])
+    assert stream.send([(m.IN_MEMORY, (row,))]) == [(m.IN_MEMORY, (row,))]
+
+
+def test_nothing_is_counted_for_one_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s, "VALUES_BYTES_MAX", 100)
+    stream = Stream()
+    row: tuple[Any, ...] = ("x", 28, "int", b"v" * 1000, None)
+    for index in range(0, 1000, s.ACK_EVERY):
+        for _ in range(s.ACK_EVERY):
+            assert stream.send([(m.IN_MEMORY, (row,))]) == [(m.IN_MEMORY, (row,))]
+        stream.on_ack(index + s.ACK_EVERY - 3)
+    assert stream._weights == []
