@@ -160,7 +160,7 @@ async def test_a_name_that_is_taken_is_asked_for_again_on_return(
     scheduler.links[worker.incarnation].abort("cut")
     await scheduler.until(lambda: len(scheduler.closed) >= 3)  # the first, and two that were refused
     scheduler.refusal = None
-    await scheduler.until(lambda: inventories(scheduler))
+    assert len(await scheduler.until(lambda: inventories(scheduler))) == 1
 
 
 async def test_a_name_that_stays_taken_is_an_error(
