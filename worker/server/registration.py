@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...base.backoff import ANSWER_TIMEOUT_S, DIAL_TIMEOUT_S, Backoff
 from ...base.credentials import Credentials
