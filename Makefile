@@ -17,7 +17,7 @@ FAULTS ?= all
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim mutants faults bench wheel docs compose-config test-docker clean
+.PHONY: help venv demo demo-stdlib test check style format types imports tidy pytest fuzz sim mutants faults bench bench-check wheel docs compose-config test-docker clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,9 @@ faults: $(INSTALLED)  ## Break real processes and networks (the latter as root):
 
 bench: $(INSTALLED)  ## Measure against distributed, Ray and concurrent.futures, as far as they are installed
 	$(BIN)/python -m benchmarks.compare
+
+bench-check: $(INSTALLED)  ## Has a task become dearer for client, scheduler or worker? Counted, so no quiet machine is needed
+	@$(BIN)/python -m benchmarks.check $(if $(RECORD),--record)
 
 wheel: $(INSTALLED)  ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --outdir dist
