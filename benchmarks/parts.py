@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
-from myscheduler.base.ids import Epoch
+from myscheduler.base.ids import Epoch, Incarnation
 from myscheduler.client.api.futures import Future
 from myscheduler.client.api.gather import gather
 from myscheduler.client.api.session import Session
@@ -33,7 +33,7 @@ from myscheduler.worker.store import Store
 
 PARTS = ("client", "scheduler", "worker")
 EPOCH = 7
-SCHEDULER, CLIENT, WORKER = "0" * 16, "c" * 16, "d" * 16
+SCHEDULER, CLIENT, WORKER = Incarnation("0" * 16), Incarnation("c" * 16), Incarnation("d" * 16)
 VERSIONS = {"python": "3", "myscheduler": "1"}
 HELLO = {
     "versions": VERSIONS,
@@ -67,6 +67,8 @@ class Wire:
 
     def send(self, message: Message) -> None:
         self.pending += self._encoder.add(message)
+
+    queue = send
 
     def flush(self) -> None:
         parts, frames = self._encoder.take(EPOCH, self._sender, self._sequence)

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import check
 from benchmarks.check import RECORDED, VERSION, compare, count, main
+from benchmarks.parts import PARTS
 from myscheduler.client.api import submitting
 from myscheduler.scheduler.core import Core
 from myscheduler.worker.server import executor
@@ -70,7 +71,7 @@ def test_the_program_tells_by_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "check.json"
-    cheap = {part: dict.fromkeys(check.COUNTS, 100.0) for part in check.PARTS}
+    cheap = {part: dict.fromkeys(check.COUNTS, 100.0) for part in PARTS}
     monkeypatch.setattr(check, "count", lambda: cheap)
     assert main(["--file", str(file)]) == 2
     assert f"nothing is recorded for Python {VERSION} (only none)" in capsys.readouterr().out
@@ -85,4 +86,4 @@ def test_the_program_tells_by_its_exit_code(
 def test_something_is_recorded() -> None:
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     assert "3.11" in recorded
-    assert all(counts.keys() == set(check.PARTS) for counts in recorded.values())
+    assert all(counts.keys() == set(PARTS) for counts in recorded.values())
