@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..base.backoff import ATTEMPT_S, Backoff
+from ..base.backoff import ATTEMPT_S
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
+from ..client.comeback import Comeback
 from ..client.effects import Answer
 from ..client.machine import ClientMachine
 from ..client.outbox import DEFAULT_OPTION, Option
@@ -60,8 +61,7 @@ class SimClient(Process):
         self._fetching: dict[Key, None] = {}
         self._awaited: dict[int, str] = {}
         self._calls = 0
-        self._lost_at = 0.0
-        self._backoff: Backoff | None = None
+        self._comeback = Comeback()
         self._ack_planned = False
         self.link = self._make_link()
 
@@ -187,6 +187,7 @@ class SimClient(Process):
     def _on_messages(self, messages: tuple[Message, ...]) -> None:
         if messages[0][0] == m.WELCOME:
             self.link.epoch = EPOCH
+            self._comeback.back(self.world.now)
         self._answered(self.machine.handle(messages).answers)
         self._look()
         self.flush()
@@ -206,8 +207,7 @@ class SimClient(Process):
         if link is not self.link or not self.connected:
             return
         if not self.machine.away:
-            self._lost_at = self.world.now
-            self._backoff = Backoff(self.world.now, self.machine.grace)
+            self._comeback.lost(self.world.now, self.machine.progress, self.machine.grace)
         if link.rejected:
             self._cut_off(reason)
             return
@@ -215,8 +215,7 @@ class SimClient(Process):
         if self.machine.closed:
             self._cut_off(reason)
             return
-        assert self._backoff is not None
-        wait = self._backoff.next_wait(self.world.now, self.world.random.random())
+        wait = self._comeback.next_wait(self.world.now, self.world.random.random())
         if wait is None:
             self._cut_off(f"{reason}, and no way back")
         else:
@@ -233,7 +232,7 @@ class SimClient(Process):
     def _cut_off(self, reason: str) -> None:
         """There is no way back: everything that is open must have ended now, and not without need."""
         text = self.machine.farewell
-        excused = self.link.rejected or self.given_up or self.world.now - self._lost_at >= self.machine.grace
+        excused = self.link.rejected or self.given_up or self.world.now - self._comeback.since >= self.machine.grace
         if not excused or (text and not text.startswith("it has released this client's futures")):
             raise AssertionError(f"client {self.incarnation} was cut off without need: {reason}; {text}")
         self.connected = False

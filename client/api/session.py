@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ...base import errors
-from ...base.backoff import ATTEMPT_S, Backoff
+from ...base.backoff import ATTEMPT_S
 from ...base.credentials import Credentials
 from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, MySchedulerError, ProtocolError, UsageError
 from ...base.ids import IdSource
@@ -24,6 +24,7 @@ from ...protocol.messages import GOODBYE, Message, Role
 from ...protocol.stream import ACK_AFTER_S
 from ...transport import Link, connect
 from ...transport.wakeup import Wakeup
+from ..comeback import Comeback
 from ..effects import Effects
 from ..machine import ClientMachine
 from ..records import Record
@@ -40,8 +41,6 @@ T = TypeVar("T")
 _REACH_S: Final = 3.0
 #: How often to look whether the scheduler's machine can be reached at all.
 _LOOK_S: Final = 2.0
-#: A connection that has lasted for so many seconds was one, even if nothing was said.
-_STABLE_S: Final = 10.0
 #: Seconds until a future that is gone is reported at the latest, if there is nothing else to say.
 _RELEASE_AFTER_S: Final = 0.005
 #: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
@@ -100,9 +99,7 @@ class Session:
         self.wakeups = 0  # batches handed to the loop, for tests and benchmarks
         self._info: dict[str, Any] = {}  # how we introduce ourselves
         self._reconnecting: asyncio.Task[None] | None = None
-        self._backoff: Backoff | None = None
-        self._progress = 0  # of the machine, when the link was lost last
-        self._back_at = 0.0
+        self._comeback = Comeback()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._dropped: deque[Record] = deque()
@@ -212,10 +209,7 @@ class Session:
         machine = self.machine
         while machine.away:
             began, problem = self.loop.time(), "connections break before anything has got through"
-            # A connection that breaks at once, again and again, is none.
-            if self._backoff is None or machine.progress != self._progress or began - self._back_at > _STABLE_S:
-                self._backoff = Backoff(began, machine.grace)
-            self._progress = machine.progress
+            self._comeback.lost(began, machine.progress, machine.grace)
             logger.warning(
                 "client %s: the connection to the scheduler was lost (%s); trying to come back for %g s",
                 self.incarnation,
@@ -223,7 +217,7 @@ class Session:
                 machine.grace,
             )
             while machine.away:
-                wait = self._backoff.next_wait(self.loop.time(), random.random())
+                wait = self._comeback.next_wait(self.loop.time(), random.random())
                 if wait is None:
                     self._cut_off(f"{machine.away}; no way back within {machine.grace:g} s: {problem}")
                     return
@@ -235,9 +229,11 @@ class Session:
                     if machine.farewell:
                         self._cut_off(machine.away)
             if not machine.closed:
-                self._back_at = self.loop.time()
-                gone = self._back_at - began
-                logger.warning("client %s: connected to the scheduler again after %.1f s", self.incarnation, gone)
+                now = self.loop.time()
+                self._comeback.back(now)
+                logger.warning(
+                    "client %s: connected to the scheduler again after %.1f s", self.incarnation, now - began
+                )
 
     def _cut_off(self, reason: str) -> None:
         """There is no way back."""
