@@ -24,7 +24,7 @@ from .workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 #: Installed packages come with their bytecode, a checkout gets it by being used: it shall count for nobody's start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 

