@@ -42,6 +42,10 @@ class System(ABC):
     def submit(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run one task; arguments may be handles."""
 
+    def submit_first(self, func: Callable[..., Any], *args: Any) -> Any:
+        """Run one task before all that wait."""
+        raise Unsupported(f"{self.name} has no priorities")
+
     @abstractmethod
     def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
         """Run one task per item, the way the system likes best; return handles."""

@@ -67,6 +67,9 @@ class Distributed(System):
     def submit(self, func: Callable[..., Any], *args: Any) -> Any:
         return self._client.submit(func, *args, pure=False)
 
+    def submit_first(self, func: Callable[..., Any], *args: Any) -> Any:
+        return self._client.submit(func, *args, pure=False, priority=10)
+
     def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
         futures: Sequence[Any] = self._client.map(func, items, pure=False)
         return futures

@@ -89,6 +89,9 @@ class MyScheduler(System):
     def submit(self, func: Callable[..., Any], *args: Any) -> Any:
         return self._client.submit(func, *args, pure=False)
 
+    def submit_first(self, func: Callable[..., Any], *args: Any) -> Any:
+        return self._client.submit(func, *args, pure=False, priority=10)
+
     def map(self, func: Callable[..., Any], items: Iterable[Any]) -> Sequence[Any]:
         return self._client.map(func, items, pure=False)
 

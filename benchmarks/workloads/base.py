@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,10 @@ def inc(number: int) -> int:
 
 def add(left: int, right: int) -> int:
     return left + right
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def reverse(data: bytes) -> bytes:

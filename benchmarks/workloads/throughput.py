@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median, quantiles
+from typing import Any
 
 from ..systems.base import System
-from .base import Figures, Metric, Workload, add, inc, merge, reverse, split, warm_up
+from .base import Figures, Metric, Workload, add, inc, merge, nap, reverse, split, warm_up
 
 
 def run_map(system: System, scale: float) -> Figures:
@@ -41,13 +43,30 @@ def run_map_of_bytes(system: System, scale: float) -> Figures:
 
 def run_latency(system: System, scale: float) -> Figures:
     warm_up(system)
+    middle, most = _round_trips(system, system.submit, scale)
+    return {"latency": middle, "latency_p99": most}
+
+
+def run_busy_latency(system: System, scale: float) -> Figures:
+    """With a higher priority than 10,000 tasks of 1 ms that were submitted before."""
+    warm_up(system)
+    assert system.result(system.submit_first(inc, 0)) == 1
+    others = system.map(nap, [0.001] * int(10_000 * scale))
+    assert system.result(system.submit_first(inc, 0)) == 1  # all that was submitted before it is queued now
+    middle, most = _round_trips(system, system.submit_first, scale)
+    system.gather(others)
+    return {"latency_busy": middle, "latency_busy_p99": most}
+
+
+def _round_trips(system: System, submit: Callable[..., Any], scale: float) -> tuple[float, float]:
+    """Milliseconds until a task is done that is submitted and waited for alone: the median, the 99th percentile."""
     times = []
     for number in range(max(20, int(200 * scale))):
         begin = time.perf_counter()
-        value = system.result(system.submit(inc, number))
+        value = system.result(submit(inc, number))
         times.append((time.perf_counter() - begin) * 1e3)
         assert value == number + 1
-    return {"latency": median(times), "latency_p99": quantiles(times, n=100)[98]}
+    return median(times), quantiles(times, n=100)[98]
 
 
 def run_tree(system: System, scale: float) -> Figures:
@@ -111,6 +130,13 @@ WORKLOADS = {
         {
             "latency": Metric("submit one, wait for its result: median", "ms"),
             "latency_p99": Metric("submit one, wait for its result: 99th percentile", "ms"),
+        },
+    ),
+    "latency_busy": Workload(
+        run_busy_latency,
+        {
+            "latency_busy": Metric("the same with 10,000 others queued: median", "ms"),
+            "latency_busy_p99": Metric("the same with 10,000 others queued: 99th percentile", "ms"),
         },
     ),
     "tree": Workload(run_tree, {"tree": Metric("tree reduction of 4,096 leaves", "tasks/s", True)}),
