@@ -7,7 +7,7 @@ outcomes, membership, placement, relay, queries) act on it; only the functions h
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Final
+from typing import Any, Final
 
 from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
@@ -480,3 +480,13 @@ class Core(Tables):
                     for row in self.runs:
                         self.row(observer, EVENTS, row)
             self.runs.clear()
+
+    def shrink(self) -> None:
+        """Make tables as small as what is in them: a dict that was large stays so until it is emptied."""
+        tables: list[dict[Any, Any]] = [self.tasks]
+        tables += [client.wants for client in self.clients.values()]
+        tables += [ws.stored for ws in self.workers.values()]
+        for table in tables:
+            rows = list(table.items())
+            table.clear()
+            table.update(rows)

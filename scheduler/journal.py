@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ..base.errors import UsageError
 from ..base.limits import KIB, MIB
-from ..protocol.codec import pack, unpack_control
+from ..protocol.codec import pack, unpack, unpack_control
 from ..protocol.messages import Message, Role
 from ..protocol.redaction import redact
 from .events import Event, Received
@@ -37,9 +37,10 @@ PICTURE_TASKS_MAX: Final = 10_000
 _PICTURED_BYTES: Final = 600
 #: A picture is taken of a full segment if it is smaller than the segment by this factor.
 _WORTH: Final = 4
-#: What a turn and an event take besides the bytes of a frame, about.
-_TURN_BYTES: Final = 400
-_EVENT_BYTES: Final = 200
+#: Before each turn stands how long it is.
+_LENGTH_BYTES: Final = 4
+#: Stands where other events have their name.
+_FRAME: Final = ""
 #: Frames below this are kept as they came, whatever is in them.
 _SMALL_BYTES: Final = 4 * KIB
 #: Frames with more bytes for each row are mostly payload.
@@ -71,15 +72,40 @@ def marks(machine: SchedulerMachine) -> Marks:
 
 
 class _Segment:
-    """A picture, and the turns since: when, the marks before it, what it was given."""
+    """A picture, and the turns since: when, the marks before it, what it was given.
 
-    __slots__ = ("began", "nbytes", "picture", "turns")
+    The turns are packed into one block. As objects of their own, among those of a million tasks, they would keep pages in use
+    that the system could have back once the tasks are gone.
+    """
+
+    __slots__ = ("_pictured", "began", "packed", "picture", "turns")
 
     def __init__(self, machine: SchedulerMachine, now: float) -> None:
         self.began = now
         self.picture = Picture(machine.tables())
-        self.nbytes = len(machine.core.tasks) * _PICTURED_BYTES
-        self.turns: list[tuple[float, Marks, list[Any]]] = []
+        self.packed = bytearray()
+        self.turns = 0
+        self._pictured = len(machine.core.tasks) * _PICTURED_BYTES
+
+    @property
+    def nbytes(self) -> int:
+        return self._pictured + len(self.packed)
+
+    def add(self, now: float, before: Marks, kept: list[tuple[Any, ...]]) -> None:
+        turn = pack((now, before, kept))
+        self.packed += len(turn).to_bytes(_LENGTH_BYTES, "big")
+        self.packed += turn
+        self.turns += 1
+
+
+def _unpacked(packed: bytearray, turns: int) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    """The first ``turns``, as bytes and read; more may be added meanwhile."""
+    position = 0
+    for _ in range(turns):
+        begin = position + _LENGTH_BYTES
+        position = begin + int.from_bytes(packed[position:begin], "big")
+        turn = bytes(packed[begin:position])
+        yield turn, unpack(turn)
 
 
 class Journal:
@@ -119,18 +145,11 @@ class Journal:
             segment = self._turn_over(now)
             if segment is None:
                 return
-        kept: list[Any] = []
-        nbytes = _TURN_BYTES
-        for event in events:
-            nbytes += _EVENT_BYTES
-            if type(event) is Received:
-                control = _control(event)
-                nbytes += len(control)
-                kept.append((event.peer, control))
-            else:
-                kept.append(event)
-        segment.nbytes += nbytes
-        segment.turns.append((now, marks(self._machine), kept))
+        kept = [
+            (_FRAME, event.peer, _control(event)) if type(event) is Received else _encode_event(event)
+            for event in events
+        ]
+        segment.add(now, marks(self._machine), kept)
 
     def _turn_over(self, now: float) -> _Segment | None:
         """Begin a new segment if that can be done; else see to it that the room suffices."""
@@ -173,7 +192,7 @@ class Journal:
             )
         machine = self._machine
         final = Picture(machine.tables()) if len(machine.core.tasks) <= PICTURE_TASKS_MAX else None
-        turns = [segment.turns[:] for segment in segments]
+        turns = [(segment.packed, segment.turns) for segment in segments]
         return _encode(segments[0].picture, turns, final, marks(machine), self.version)
 
     def begin(self, who: str, now: float) -> None:
@@ -234,21 +253,20 @@ def _rows(messages: tuple[Message, ...]) -> int:
 
 def _encode(
     picture: Picture,
-    segments: list[list[tuple[float, Marks, list[Any]]]],
+    segments: list[tuple[bytearray, int]],
     final: Picture | None,
     final_marks: Marks,
     version: str,
 ) -> Iterator[bytes]:
-    turns = sum(map(len, segments))
-    yield pack((HEAD, version, fingerprint(), turns, len(picture)))
+    yield pack((HEAD, version, fingerprint(), sum(turns for _, turns in segments), len(picture)))
     for rows in picture.slices():
         yield pack((TABLES, rows))
     parts: list[bytes] = []
     size = 0
-    for segment in segments:
-        for now, before, events in segment:
-            parts.append(pack((TURN, now, before, [_encode_event(event) for event in events])))
-            size += sum(len(event[1]) for event in events if type(event) is tuple) + _TURN_BYTES
+    for packed, turns in segments:
+        for turn, (now, before, kept) in _unpacked(packed, turns):
+            parts.append(pack((TURN, now, before, [_redacted(event) for event in kept])))
+            size += len(turn)
             if size > _PART_BYTES:
                 yield b"".join(parts)
                 parts, size = [], 0
@@ -261,10 +279,15 @@ def _encode(
     yield pack((END, final_marks, digest))
 
 
+def _redacted(event: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A frame is read now, without payloads; all else is as it shall be."""
+    if event[0] != _FRAME:
+        return event
+    _, peer, control = event
+    return (Received.__name__, peer, [redact(message) for message in unpack_control(control)])
+
+
 def _encode_event(event: Any) -> tuple[Any, ...]:
-    if type(event) is tuple:
-        peer, control = event
-        return (Received.__name__, peer, [redact(message) for message in unpack_control(control)])
     names = _NAMES[type(event)]
     values = _READ[type(event)](event) if len(names) > 1 else (getattr(event, names[0]),)
     return (type(event).__name__, *values)

@@ -25,6 +25,7 @@ from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, S
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
 from ..unsendable import describe, halves
+from .collecting import Surplus, give_back
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
@@ -110,6 +111,7 @@ class SchedulerServer:
         self._strays_told = 0
         self._stuck = StuckLinks()
         self._looked = 0.0  # when arrivals were noted last
+        self._surplus = Surplus()
         self.machine: SchedulerMachine
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -246,6 +248,9 @@ class SchedulerServer:
     def _on_timer(self) -> None:
         self._timer = None
         self._note_arrivals()
+        if self._surplus.note(len(self.machine.core.tasks)):
+            self.machine.core.shrink()
+            give_back()
         if not self._turn_due:
             self._turn()
 

@@ -101,7 +101,7 @@ def test_with_many_tasks_it_goes_on_without_pictures_until_the_room_is_full(monk
     replay = replayed(cluster)
     assert replay.verified == "by the numbers of attempts, queue entries and tasks after each turn"
     assert len(replay.machine.core.tasks) == 6
-    for _ in range(100):
+    for _ in range(1000):
         cluster.step()
     with pytest.raises(
         UsageError, match="the journal is empty: more happened than fits into 20000 bytes while there were"

@@ -1,0 +1,42 @@
+"""What the scheduler's process does about memory that it needs no more."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from myscheduler.scheduler.server.collecting import Surplus, give_back, spare_records
+
+
+class Node:
+    """May be part of a cycle."""
+
+    itself: Node
+
+
+def test_few_tasks_are_not_worth_it() -> None:
+    surplus = Surplus()
+    assert not any(surplus.note(tasks) for tasks in (49_999, 0, 10_000, 0))
+
+
+def test_it_is_done_once_for_each_crowd_that_has_gone() -> None:
+    surplus = Surplus()
+    assert [surplus.note(tasks) for tasks in (60_000, 4_000, 3_000, 100, 60_000, 2_000)] == [
+        *(False, False, True, False, False, True)
+    ]
+
+
+def test_garbage_is_collected_rarely_and_when_memory_is_given_back() -> None:
+    before = gc.get_threshold()
+    try:
+        spare_records()
+        assert gc.get_threshold()[0] > 10_000
+        node = Node()
+        node.itself = node
+        seen = weakref.ref(node)
+        del node
+        give_back()
+        assert seen() is None
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
