@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from .core import Core
@@ -58,6 +59,11 @@ def check_indexes(core: Core) -> None:
         for ts in client.wants:
             assert client in ts.wanted_by
             assert core.tasks.get(ts.key) is ts
+    for place, workers in core.workers_at.items():
+        assert workers, place
+        assert all(core.workers.get(ws.incarnation) is ws for ws in workers), place
+    for function in core.functions.values():
+        assert all(function.func_id in ws.functions for ws in function.workers)
     _check_queue(core.common.queue)
     for requirement in core.special:
         _check_queue(requirement.queue)
@@ -124,7 +130,12 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
     expected = sum(ts.estimate for ts in ws.assigned) + sum(a.estimate for a in ws.abandoned.values() if a.slot)
     assert abs(ws.occupancy - expected) < 1e-6, ws.name
     if ws.sent < ws.nthreads and ws.accepting:
-        assert ws in core.roomy, ws.name
+        assert (ws in core.roomy) != (ws in core.idle), ws.name
+    else:
+        assert ws not in core.idle, ws.name
+    if ws.sent > ws.nthreads and ws.accepting:
+        assert ws in core.ahead, ws.name
+    assert not ws.local.length or ws in core.laden, ws.name
     for name, amount in ws.resources.items():
         used = sum(
             wanted
@@ -137,11 +148,16 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
         )
         assert abs(amount - used - ws.free_resources[name]) < TOLERANCE, ws.name
         assert used <= amount + TOLERANCE, ws.name
+    for place in (ws.name, ws.address, ws.host):
+        assert ws in core.workers_at[place], ws.name
+    for func_id in ws.functions:
+        assert ws in core.functions[func_id].workers, ws.name
     _check_queue(ws.local)
 
 
 def _check_queue(queue: Queue) -> None:
-    live = [ts for _, ticket, ts in queue.heap if ts.ticket == ticket]
+    live = [ts for _, _, ts in queue.entries()]
+    assert all(before < after for before, after in pairwise(queue.line))
     assert queue.length == len(live)
     assert abs(queue.work - sum(ts.estimate for ts in live)) < 1e-6
     assert all(ts.status is QUEUED for ts in live)

@@ -66,9 +66,15 @@ class Core(Tables):
         self.common = Requirement()
         self.requirements: dict[tuple[object, ...], Requirement] = {}  # by what they ask for, to be shared
         self.special: dict[Requirement, None] = {}  # requirements, other than the common one, with queued tasks
+        self.unoffered: dict[Requirement, None] = {}  # of those, the ones that idle workers have not been offered
         self.reserved: dict[WorkerState, None] = {}  # workers that a suspect has, or will have, to itself
         self.deaths = Deaths()
-        self.roomy: dict[WorkerState, None] = {}  # workers that may have room for another task
+        self.roomy: dict[WorkerState, None] = {}  # workers whose room has changed since tasks were placed last
+        self.idle: dict[WorkerState, None] = {}  # workers with a free thread and nothing to take, longest first
+        self.hungry: dict[WorkerState, None] = {}  # workers whose threads are taken, and that may be sent more ahead
+        self.laden: dict[WorkerState, None] = {}  # workers that may have tasks in queues of their own
+        self.ahead: dict[WorkerState, None] = {}  # workers that may have been sent more than they can run at once
+        self.recall_at = 0.0  # before that there is nothing to be recalled from them
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.awaited: dict[TaskState, Lost] = {}  # scattered data that went with a worker which may come back
         self.gone: dict[
@@ -184,11 +190,13 @@ class Core(Tables):
         ts.worker = ws
         if ws is None:
             ts.requirement.queue.push(ts, self.last_ticket)
-            if ts.requirement is not self.common:
-                self.special[ts.requirement] = None
+            if ts.requirement is not self.common and ts.requirement.queue.length == 1:
+                self.special[ts.requirement] = self.unoffered[ts.requirement] = None
         else:
             ws.local.push(ts, self.last_ticket)
-            if ws.sent < ws.nthreads or ws.local.length == 1:
+            if ws.local.length == 1:
+                self.roomy[ws] = self.laden[ws] = None
+            elif ws.sent < ws.nthreads:
                 self.roomy[ws] = None
 
     def requeue(self, ts: TaskState) -> None:
@@ -343,10 +351,9 @@ class Core(Tables):
         function.users -= 1
         if not function.users:
             del self.functions[func_id]
-            for ws in self.workers.values():
-                if func_id in ws.functions:
-                    del ws.functions[func_id]
-                    self.row(ws, UNDEFINE, func_id)
+            for ws in function.workers:
+                del ws.functions[func_id]
+                self.row(ws, UNDEFINE, func_id)
 
     # ---- data -------------------------------------------------------------------------------------------------------
 
@@ -470,7 +477,7 @@ class Core(Tables):
 
     def observed(self) -> bool:
         """Whether anybody watches the runs."""
-        return any(observer.streaming for observer in self.observers.values())
+        return bool(self.observers) and any(observer.streaming for observer in self.observers.values())
 
     def publish_runs(self) -> None:
         """Queue what ended in this batch for everybody who watches."""

@@ -83,9 +83,7 @@ def _explain_queued(core: Core, ts: TaskState) -> str:
             f"{requirement.describe()}."
         )
     queue = requirement.queue if ts.worker is None else ts.worker.local
-    ahead = sum(
-        1 for rank, ticket, other in queue.heap if other.ticket == ticket and (rank, ticket) < (ts.rank, ts.ticket)
-    )
+    ahead = sum((rank, ticket) < (ts.rank, ts.ticket) for rank, ticket, _ in queue.entries())
     where = f"in the queue of worker {ts.worker.name}" if ts.worker is not None else "in the common queue"
     if requirement.usual is not None:
         deaths = "a worker" if ts.kills == 1 else f"{ts.kills} workers"

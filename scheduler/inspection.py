@@ -139,8 +139,7 @@ def _matching(tasks: Iterable[TaskState], kind: str | None, wanted: Status | Non
 
 def _first(queue: Queue) -> list[TaskState]:
     """The tasks at the head of a queue, in the order in which they leave it."""
-    live = (entry for entry in queue.heap if entry[2].ticket == entry[1])
-    return [ts for _, _, ts in nsmallest(ITEMS_MAX, live)]
+    return [ts for _, _, ts in nsmallest(ITEMS_MAX, queue.entries())]
 
 
 def _row(ts: TaskState) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _reconcile(core: Core, ws: WorkerState, absence: Absence) -> None:
         _take_run(core, ws, key, attempt, stage, given_up)
     _drop_absent(core, ws, absence)
     known = dict.fromkeys(absence.func_ids)
-    ws.functions = {func_id: None for func_id in known if func_id in core.functions}
+    core.set_functions(ws, known)
     ws.new_functions = {}
     for func_id in known:
         if func_id not in core.functions:

@@ -52,7 +52,7 @@ from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
 from .membership import Membership
-from .placement import ROUND_TRIP_MAX_S, SILENCE_S, may_recall, place, recall
+from .placement import ROUND_TRIP_MAX_S, may_recall, place, recall
 from .queries import on_call
 from .relay import Relay
 from .sessions import GRACE_S, Sessions
@@ -196,7 +196,7 @@ class SchedulerMachine:
         if core.workers or self.sessions.away or watchdog.may_stall(core):
             dues += [self._watch_at, rejoin.next_due(core)]
             if may_recall(core):
-                dues.append(core.now + SILENCE_S)
+                dues.append(core.recall_at)
         return min((due for due in dues if due is not None), default=None)
 
     # ---- events -----------------------------------------------------------------------------------------------------
@@ -363,8 +363,7 @@ class SchedulerMachine:
         place(core)
         if core.paused:
             self.instructions += pressure.press_on(core)
-        if may_recall(core):
-            recall(core)
+        recall(core)
         if core.loose:
             core.sweep()
         if self.membership.retiring:
@@ -400,7 +399,7 @@ def _messages_of(peer: Peer) -> list[Message]:
     if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
         messages.append(peer.messages.pop(0))
     if peer.rows:
-        for op in _ROW_ORDER:
+        for op in _ROW_ORDER if len(peer.rows) > 1 else tuple(peer.rows):
             rows = peer.rows.get(op)
             if rows is None:
                 continue
@@ -417,6 +416,8 @@ def _messages_of(peer: Peer) -> list[Message]:
 
 
 def _compute_messages(ws: WorkerState, rows: list[Any]) -> list[Message]:
+    if not ws.new_functions:
+        return in_slices(rows, lambda part: (COMPUTE, (), part))
     functions = [(function.func_id, function.payload) for function in ws.new_functions.values()]
     ws.new_functions = {}
     messages: list[Message] = [

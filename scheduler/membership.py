@@ -75,7 +75,8 @@ class Membership:
         if role is Role.WORKER:
             ws = core.workers.get(incarnation)
             if ws is None:
-                ws = core.workers[incarnation] = WorkerState(incarnation, core.now, core.attended, dict(info))
+                ws = WorkerState(incarnation, core.now, core.attended, dict(info))
+                core.add_worker(ws)
             if "resume" in info:
                 rejoin.welcome_back(core, ws)
             else:
@@ -102,7 +103,7 @@ class Membership:
 
     def _worker_refusal(self, incarnation: str, info: Mapping[str, Any]) -> tuple[str, str] | None:
         core = self.core
-        for ws in core.workers.values():
+        for ws in core.workers_at.get(info["name"], ()):
             if ws.name == info["name"] and ws.incarnation != incarnation:
                 return ("name", f"a worker named {info['name']!r} is connected already; choose another --name")
         if "resume" not in info:
@@ -119,7 +120,7 @@ class Membership:
     def leave(self, incarnation: str, reason: str, planned: bool) -> None:
         """A connection is gone."""
         core = self.core
-        if (ws := core.workers.pop(incarnation, None)) is not None:
+        if (ws := core.drop_worker(incarnation)) is not None:
             stopping = incarnation in self.stopping
             mode = self.stopping.pop(incarnation, "close" if ws.retiring else None)
             if mode is not None and not planned:
@@ -177,6 +178,8 @@ class Membership:
 
     def answer_awaiting(self) -> None:
         """Answer those that waited for as many workers as there are now."""
+        if not self.awaiting:
+            return
         present = sum(not ws.retiring for ws in self.core.workers.values())
         still = []
         for client, request, count in self.awaiting:

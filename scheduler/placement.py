@@ -8,6 +8,7 @@ queue of its own, if moving the inputs costs less than waiting there would.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
@@ -30,8 +31,18 @@ AHEAD_MAX: Final = 1000
 MOVE_LATENCY_S: Final = 0.001
 #: Bytes per second between workers, assumed.
 BANDWIDTH: Final = 500e6
+#: Holders of one input that are compared, and named to a worker that lacks it: of many, some will do.
+HOLDERS_COMPARED: Final = 16
 #: A worker that has reported nothing for so long is taken to be busy with longer tasks than estimated.
 SILENCE_S: Final = 0.05
+#: Seconds between two looks for what may be recalled, at least, for each worker that is looked at: a small part of the time.
+RECALL_S: Final = 5e-6
+#: Workers with queues of their own that one who could help compares: of many, the longest of a few will do.
+QUEUES_COMPARED: Final = 4
+#: Idle workers that try in vain to help, in one turn; the next turn begins with others.
+HELPERS_IN_VAIN: Final = 2
+#: Tasks at the head of a queue that may be passed over because moving them does not pay.
+PASSED_OVER: Final = 4
 
 
 # ---- where a runnable task waits ------------------------------------------------------------------------------------
@@ -87,12 +98,13 @@ def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
     held: dict[WorkerState, float] = {}
     for dep in ts.deps:
         worth = dep.nbytes + MOVE_LATENCY_S * BANDWIDTH
-        for ws in dep.holders:
+        for ws in _some_holders(core, dep):
             held[ws] = held.get(ws, 0.0) + worth
     if requirement.workers is not None:
         preferred = {ws: bytes_ for ws, bytes_ in held.items() if requirement.prefers(ws)}
         if not preferred:
-            preferred = {ws: 0.0 for ws in core.workers.values() if requirement.prefers(ws)}
+            places = [core.workers_at.get(place, {}) for place in requirement.workers]
+            preferred = {ws: 0.0 for workers in places for ws in workers}
         if preferred or not requirement.loose:
             held = preferred
     accepting = {ws: bytes_ for ws, bytes_ in held.items() if ws.accepting}
@@ -103,6 +115,16 @@ def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
     ):
         return {ws: bytes_ for ws, bytes_ in held.items() if ws.usable}  # see pressure
     return accepting
+
+
+def _some_holders(core: Core, dep: TaskState) -> tuple[WorkerState, ...]:
+    """Who holds an input: all, or if they are many some of them, others each time."""
+    holders = dep.holders
+    if len(holders) <= HOLDERS_COMPARED:
+        return holders
+    first = core.last_ticket % len(holders)
+    some = holders[first : first + HOLDERS_COMPARED]
+    return some + holders[: HOLDERS_COMPARED - len(some)]
 
 
 def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
@@ -128,38 +150,67 @@ def backlog(ws: WorkerState, now: float) -> float:
 
 
 def place(core: Core) -> None:
-    """Send queued tasks to workers with room."""
+    """Send queued tasks to workers with room.
+
+    Only workers whose room has changed are looked at, and as many of the others as there are tasks for them.
+    """
     if core.special or core.reserved:
         place_suspects(core)
-    roomy = core.roomy
     queued = core.totals
-    progress = True
-    while progress and queued[QUEUED]:  # one task per free thread and round, so that few tasks spread over many workers
-        progress = False
-        for ws in list(roomy):
-            if ws.sent < ws.nthreads and ws.accepting:
-                ts = _take(core, ws) or _help(core, ws)
-                if ts is not None:
-                    assign(core, ws, ts)
-                    del roomy[ws]
-                    roomy[ws] = None  # to the end: the next task goes to another worker first
-                    progress = True
-                    if not queued[QUEUED]:
-                        break
+    touched = core.roomy
+    if touched:
+        core.roomy = {}
+    elif not queued[QUEUED]:
+        return
+    free = _from_the_front(core, core.idle)
+    full: dict[WorkerState, None] = {}
+    for ws in touched:
+        if ws.accepting:
+            if ws.sent < ws.nthreads:
+                free[ws] = None
+            else:
+                full[ws] = None
+    for ws in free:
+        core.idle.pop(ws, None)
+        core.hungry.pop(ws, None)
+    _serve(core, list(free), full)
+    if core.laden and core.idle and queued[QUEUED]:
+        _help_out(core, full)
+    if core.hungry:
+        full.update(_from_the_front(core, core.hungry))
+    for ws in full:
+        _send_ahead(core, ws)
+    core.unoffered.clear()
     for requirement in [requirement for requirement in core.special if not requirement.queue.length]:
         del core.special[requirement]
-    if not queued[QUEUED]:
-        return
-    for ws in list(roomy):
-        if ws.sent < ws.nthreads:
-            if ws.accepting:
-                continue  # idle: it stays in the table, and whatever is queued next finds it there
-        elif ws.accepting:
-            _send_ahead(core, ws)
-        del roomy[ws]
+
+
+def _from_the_front(core: Core, waiting: dict[WorkerState, None]) -> dict[WorkerState, None]:
+    """Of workers that found nothing to take, those that have waited longest, one for each new task that any of them may take."""
+    if not waiting or not (core.common.queue.length or core.unoffered):
+        return {}
+    return dict.fromkeys(islice(waiting, None if core.unoffered else core.common.queue.length))
+
+
+def _serve(core: Core, free: list[WorkerState], full: dict[WorkerState, None]) -> None:
+    """One task per free thread and round, so that few tasks spread over many workers; ``full`` gets those that have no room."""
+    while free:
+        following = []
+        for ws in free:
+            ts = _take(core, ws)
+            if ts is None:
+                core.idle[ws] = None
+                continue
+            assign(core, ws, ts)
+            if ws.sent < ws.nthreads:
+                following.append(ws)
+            else:
+                full[ws] = None
+        free = following
 
 
 def _send_ahead(core: Core, ws: WorkerState) -> None:
+    core.hungry.pop(ws, None)
     if ws.reserved:
         return
     limit = ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
@@ -167,8 +218,11 @@ def _send_ahead(core: Core, ws: WorkerState) -> None:
     while ws.occupancy < limit and ws.sent < most:
         ts = _take(core, ws)
         if ts is None:
-            return
+            core.hungry[ws] = None
+            break
         assign(core, ws, ts)
+    if ws.sent > ws.nthreads:
+        core.ahead[ws] = None
 
 
 def _take(core: Core, ws: WorkerState) -> TaskState | None:
@@ -206,7 +260,7 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
     function = ts.function
     assert function is not None
     if function.func_id not in ws.functions:
-        ws.functions[function.func_id] = None
+        ws.functions[function.func_id] = function.workers[ws] = None
         ws.new_functions[function.func_id] = function
     deps: tuple[object, ...] = ()
     locations: tuple[Row, ...] = ()
@@ -214,9 +268,9 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
         deps = tuple([dep.key for dep in ts.deps])
         locations = tuple(
             [
-                (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in dep.holders]))
+                (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in _some_holders(core, dep)]))
                 for dep in ts.deps
-                if ws not in dep.holders
+                if dep not in ws.stored
             ]
         )
     if ts.terms is not None and ts.terms.for_worker is not None:
@@ -272,8 +326,8 @@ def _quietest(core: Core, requirement: Requirement) -> WorkerState | None:
 
 def reserve(core: Core, ws: WorkerState) -> None:
     """Keep a worker for a suspect."""
-    """Keep a worker for a suspect."""
     ws.reserved = True
+    core.idle.pop(ws, None)
     core.reserved[ws] = None
     for ts in list(ws.assigned)[ws.nthreads :]:  # not started yet, most likely
         if ts.attempt not in ws.recalled:
@@ -291,21 +345,52 @@ def release(core: Core, ws: WorkerState) -> None:
 # ---- helping others -------------------------------------------------------------------------------------------------
 
 
-def _help(core: Core, ws: WorkerState) -> TaskState | None:
-    """For an idle worker: move some tasks over from the longest queue of another worker, if that pays."""
+def _help_out(core: Core, full: dict[WorkerState, None]) -> None:
+    """Have idle workers help those with queues of their own, as long as that pays."""
+    idle = core.idle
+    queued = core.totals
+    in_vain = 0
+    most = min(HELPERS_IN_VAIN, len(idle))
+    while in_vain < most and idle and core.laden and queued[QUEUED]:
+        ws = next(iter(idle))
+        del idle[ws]
+        if _help(core, ws):
+            _serve(core, [ws], full)
+        else:
+            in_vain += 1
+            idle[ws] = None  # to the end: next time another one tries first
+
+
+def _longest(core: Core, ws: WorkerState) -> WorkerState | None:
+    """Of some workers with queues of their own, in turn, the one with the most to do."""
+    laden = core.laden
     victim = None
     longest = 0.0
-    for other in core.workers.values():
-        if other.local.length and other is not ws and not other.unresponsive:
+    seen = list(islice(laden, QUEUES_COMPARED))
+    for other in seen:
+        del laden[other]
+        if not other.local.length:
+            continue
+        laden[other] = None  # to the end
+        if other is not ws and not other.unresponsive:
             seconds = backlog(other, core.now)
             if seconds > longest:
                 longest, victim = seconds, other
+    return victim
+
+
+def _help(core: Core, ws: WorkerState) -> int:
+    """For an idle worker: move some tasks over from the longest queue of another worker, if that pays; returns how many."""
+    victim = _longest(core, ws)
     if victim is None:
-        return None
-    passed_over: list[TaskState] = []
+        return 0
+    share = min(
+        1 + victim.local.length // (len(core.idle) + 2), AHEAD_MAX
+    )  # the others that are idle shall have theirs
     moved = 0
     seconds = 0.0
-    while victim.local.length and moved < AHEAD_MAX:
+    passed_over: list[TaskState] = []
+    while victim.local.length and moved < share:
         ts = victim.local.peek()
         if ts is None:
             break
@@ -313,18 +398,19 @@ def _help(core: Core, ws: WorkerState) -> TaskState | None:
         cost = _moving_cost(ts, ws)
         if not ts.requirement.admits(ws) or cost < 0 or cost + seconds / ws.nthreads >= backlog(victim, core.now):
             passed_over.append(ts)
-            if len(passed_over) >= 8:
+            if len(passed_over) >= PASSED_OVER:
                 break
             continue
         core.last_ticket += 1
         ts.worker = ws
         ws.local.push(ts, core.last_ticket)
+        core.laden[ws] = None
         moved += 1
         seconds += cost + ts.estimate
     for ts in passed_over:
         core.last_ticket += 1
         victim.local.push(ts, core.last_ticket)
-    return _take(core, ws) if moved else None
+    return moved
 
 
 def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
@@ -334,7 +420,7 @@ def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
     count = 0
     for dep in ts.deps:
         total += dep.nbytes
-        if ws not in dep.holders:
+        if dep not in ws.stored:
             missing += dep.nbytes
             count += 1
     if ws.memory_limit and total > ws.memory_limit:
@@ -344,33 +430,44 @@ def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
 
 def recall(core: Core) -> None:
     """When a worker idles while another sits on tasks it cannot have started: ask for those back."""
-    idle = [ws for ws in core.roomy if ws.sent < ws.nthreads and ws.accepting]
-    if not idle:
+    if core.now < core.recall_at or not may_recall(core):
         return
-    room = sum(ws.nthreads - ws.sent for ws in idle)
-    for victim in core.workers.values():
+    room = sum(ws.nthreads - ws.sent for ws in core.idle)
+    soonest = core.now + SILENCE_S
+    for victim in list(core.ahead):
         surplus = victim.sent - victim.nthreads - len(victim.recalled)
-        if surplus <= 0 or core.now - victim.last_result < SILENCE_S + victim.round_trip:
-            continue
-        for ts in list(victim.assigned)[::-1][: min(surplus, room)]:
-            if ts.attempt not in victim.recalled and any(ts.requirement.admits(ws) for ws in idle):
-                victim.recalled[ts.attempt] = None
-                core.row(victim, RECALL, (ts.key, ts.attempt))
-                room -= 1
-        if room <= 0:
-            return
+        due = victim.last_result + SILENCE_S + victim.round_trip
+        if victim.sent <= victim.nthreads:
+            del core.ahead[victim]
+        elif core.now < due:
+            soonest = min(soonest, due)
+        elif surplus > 0 and room > 0:
+            room -= _recall_from(core, victim, min(surplus, room))
+    core.recall_at = max(soonest, core.now + RECALL_S * (len(core.idle) + len(core.ahead)))
+
+
+def _recall_from(core: Core, victim: WorkerState, most: int) -> int:
+    """Ask a worker for the tasks back that it was sent last, if anybody may run them; returns for how many."""
+    count = 0
+    for ts in list(victim.assigned)[::-1][:most]:
+        if ts.attempt not in victim.recalled and any(ts.requirement.admits(ws) for ws in core.idle):
+            victim.recalled[ts.attempt] = None
+            core.row(victim, RECALL, (ts.key, ts.attempt))
+            count += 1
+    return count
 
 
 def may_recall(core: Core) -> bool:
     """Whether ``recall`` could find something to do, now or soon."""
-    for ws in core.workers.values():
-        if ws.sent > ws.nthreads + len(ws.recalled):
-            return any(other.sent < other.nthreads and other.accepting for other in core.roomy)
-    return False
+    return bool(core.idle and core.ahead)
 
 
 def unbind(core: Core, ws: WorkerState) -> None:
     """Take a worker out of placement: its own queue is shared out again."""
     core.roomy.pop(ws, None)
+    core.idle.pop(ws, None)
+    core.hungry.pop(ws, None)
+    core.ahead.pop(ws, None)
+    core.laden.pop(ws, None)
     for ts in ws.local.drain():
         core.requeue(ts)

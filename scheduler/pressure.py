@@ -17,7 +17,7 @@ from .state import QUEUED, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
-    from .queues import Queue
+    from .queues import Queue, Requirement
 
 
 def heed(core: Core, ws: WorkerState, metrics: dict[str, Any]) -> None:
@@ -42,27 +42,28 @@ def forget(core: Core, ws: WorkerState) -> None:
 
 def press_on(core: Core) -> list[Instruction]:
     """Give paused workers that run nothing one task each, of those that nobody else may run."""
-    others = [ws for ws in core.workers.values() if ws.accepting]
     if core.totals[QUEUED]:
         for ws in core.paused:
-            if ws.usable and not ws.sent and (queue := _first_stranded(core, ws, others)) is not None:
+            if ws.usable and not ws.sent and (queue := _first_stranded(core, ws)) is not None:
                 ts = queue.pop()
                 if ts.requirement.usual is not None:
                     reserve(core, ws)
                 assign(core, ws, ts, FLAG_ANYWAY)
-    said, core.all_paused = core.all_paused, not others and all(ws.paused for ws in core.workers.values())
+    said, core.all_paused = core.all_paused, len(core.paused) == len(core.workers)
     return [Warn(_all_paused(core))] if core.all_paused and not said else []
 
 
-def _first_stranded(core: Core, ws: WorkerState, others: list[WorkerState]) -> Queue | None:
+def _first_stranded(core: Core, ws: WorkerState) -> Queue | None:
     """The queue with the lowest rank among those that only paused workers can serve."""
     queues = [ws.local]
-    if not others:
-        queues.append(core.common.queue)
     able = [requirement for requirement in core.special if requirement.admits(ws) and requirement.has_resources(ws)]
-    queues += [requirement.queue for requirement in able if not any(map(requirement.admits, others))]
+    queues += [requirement.queue for requirement in (core.common, *able) if not _is_served(core, requirement)]
     heads = [(ts.rank, ts.ticket, queue) for queue in queues if queue.length and (ts := queue.peek()) is not None]
     return min(heads, key=lambda head: head[:2])[2] if heads else None
+
+
+def _is_served(core: Core, requirement: Requirement) -> bool:
+    return any(ws.accepting and requirement.admits(ws) for ws in core.workers.values())
 
 
 def _all_paused(core: Core) -> str:

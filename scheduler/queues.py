@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from .state import TaskState, WorkerState
 
+
+#: A task in a queue: its rank, its ticket.
+Entry: TypeAlias = "tuple[int, int, TaskState]"
 
 #: Resources are booked as floats; a thousand bookings of 0.1 must still add up.
 TOLERANCE: Final = 1e-6
 
 
 class Queue:
-    """Runnable tasks, lowest rank first. Removal is lazy: an entry counts only while the task's ticket names it."""
+    """Runnable tasks, lowest rank first. Removal is lazy: an entry counts only while the task's ticket names it.
 
-    __slots__ = ("heap", "length", "work")
+    Most tasks come in rank order. Those stand in a line, which costs the same however long it is; the others in a heap.
+    """
+
+    __slots__ = ("heap", "length", "line", "work")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[int, int, TaskState]] = []
+        self.line: deque[Entry] = deque()  # in order
+        self.heap: list[Entry] = []  # what came after something of a higher rank
         self.length = 0  # entries that count
         self.work = 0.0  # seconds, by the estimates of the entries that count
 
@@ -28,28 +38,36 @@ class Queue:
         ts.ticket = ticket
         self.length += 1
         self.work += ts.estimate
-        heappush(self.heap, (ts.rank, ticket, ts))
+        entry = (ts.rank, ticket, ts)
+        line = self.line
+        if not line or entry > line[-1]:
+            line.append(entry)
+        else:
+            heappush(self.heap, entry)
 
     def discard(self, ts: TaskState) -> None:
         """Take a task out that is somewhere in this queue."""
         ts.ticket = 0
         self._account(ts)
-        if len(self.heap) > 2 * self.length + 64:
-            self.heap = sorted(entry for entry in self.heap if entry[2].ticket == entry[1])
+        if len(self.heap) + len(self.line) > 2 * self.length + 64:
+            self.line = deque(sorted(self.entries()))
+            self.heap = []
 
     def peek(self) -> TaskState | None:
         """The next task, or None."""
-        heap = self.heap
-        while heap:
-            _, ticket, ts = heap[0]
-            if ts.ticket == ticket:
-                return ts
+        line, heap = self.line, self.heap
+        while line and line[0][2].ticket != line[0][1]:
+            line.popleft()
+        while heap and heap[0][2].ticket != heap[0][1]:
             heappop(heap)
-        return None
+        if heap and not (line and line[0] < heap[0]):
+            return heap[0][2]
+        return line[0][2] if line else None
 
     def pop(self) -> TaskState:
         """Take out the task that ``peek`` has just shown."""
-        ts = heappop(self.heap)[2]
+        line, heap = self.line, self.heap
+        ts = (heappop(heap) if heap and not (line and line[0] < heap[0]) else line.popleft())[2]
         ts.ticket = 0
         self._account(ts)
         return ts
@@ -60,6 +78,10 @@ class Queue:
         while self.peek() is not None:
             tasks.append(self.pop())
         return tasks
+
+    def entries(self) -> Iterator[Entry]:
+        """Those that count, in no order."""
+        return (entry for entry in chain(self.line, self.heap) if entry[2].ticket == entry[1])
 
     def _account(self, ts: TaskState) -> None:
         self.length -= 1

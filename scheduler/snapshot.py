@@ -6,6 +6,7 @@ to be entered into ``CLASSES``. Payloads and texts of errors are left out; nothi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from operator import attrgetter
@@ -38,7 +39,7 @@ from .state import (
 )
 from .watchdog import Stall, Watchdog
 
-#: All that a machine is made of, apart from plain values, tuples, lists and dicts.
+#: All that a machine is made of, apart from plain values, tuples, lists, deques and dicts.
 CLASSES: Final[tuple[type, ...]] = (
     Abandoned,
     Absence,
@@ -69,7 +70,7 @@ CLASSES: Final[tuple[type, ...]] = (
 
 _ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes, Status))
 #: What the first element of an encoded array says of the rest.
-_TUPLE, _LIST, _DICT, _OBJECT, _STATUS, _AS_IT_CAME = range(6)
+_TUPLE, _LIST, _DICT, _OBJECT, _STATUS, _AS_IT_CAME, _DEQUE = range(7)
 
 
 class _AsItCame:
@@ -191,6 +192,8 @@ class Picture:
             return tuple([self._copy(part) for part in value])
         if kind is list:
             return [self._copy(part) for part in value]
+        if kind is deque:
+            return deque([self._copy(part) for part in value])
         if kind is dict:
             return {self._copy(key): self._copy(part) for key, part in value.items()}
         if kind in _ATOMS or kind is _AsItCame:
@@ -212,6 +215,8 @@ class Picture:
             return (_TUPLE, *[self._encode(part) for part in value])
         if kind is list:
             return (_LIST, *[self._encode(part) for part in value])
+        if kind is deque:
+            return (_DEQUE, *[self._encode(part) for part in value])
         if kind is dict:
             return (_DICT, *[self._encode(part) for item in value.items() for part in item])
         if kind is _AsItCame:
@@ -269,4 +274,4 @@ def _decode(value: Any, things: list[Any]) -> Any:
     decoded = [_decode(part, things) for part in parts]
     if tag == _DICT:
         return dict(zip(decoded[::2], decoded[1::2], strict=True))
-    return tuple(decoded) if tag == _TUPLE else decoded
+    return tuple(decoded) if tag == _TUPLE else deque(decoded) if tag == _DEQUE else decoded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Any, Final
 
@@ -54,11 +54,12 @@ _MASKS: Final = [sum(1 << target for target in MOVES[status]) for status in Stat
 class Function:
     """A pickled function, shared by all tasks that call it."""
 
-    __slots__ = ("func_id", "payload", "users")
+    __slots__ = ("func_id", "payload", "users", "workers")
 
     def __init__(self, func_id: bytes, payload: Payload) -> None:
         self.func_id = func_id
         self.payload = payload
+        self.workers: dict[WorkerState, None] = {}  # those it has been sent to
         self.users = 0  # tasks and connected clients that may refer to it
 
 
@@ -392,6 +393,7 @@ class Tables:
     def __init__(self) -> None:
         self.tasks: dict[Key, TaskState] = {}
         self.workers: dict[str, WorkerState] = {}
+        self.workers_at: dict[str, dict[WorkerState, None]] = {}  # by name, by address, and by host
         self.clients: dict[str, ClientState] = {}
         self.observers: dict[str, ObserverState] = {}
         self.functions: dict[bytes, Function] = {}
@@ -412,6 +414,31 @@ class Tables:
         """Forget kinds without tasks: keys without a token would otherwise fill the table."""
         for name in [name for name, prefix in self.prefixes.items() if not prefix.live]:
             del self.prefixes[name]
+
+    def add_worker(self, ws: WorkerState) -> None:
+        """Enter a new worker."""
+        self.workers[ws.incarnation] = ws
+        for place in (ws.name, ws.address, ws.host):
+            self.workers_at.setdefault(place, {})[ws] = None
+
+    def drop_worker(self, incarnation: str) -> WorkerState | None:
+        """Take a worker out of the tables, if it is in there."""
+        ws = self.workers.pop(incarnation, None)
+        if ws is not None:
+            for place in dict.fromkeys((ws.name, ws.address, ws.host)):
+                del self.workers_at[place][ws]
+                if not self.workers_at[place]:
+                    del self.workers_at[place]
+            self.set_functions(ws, ())
+        return ws
+
+    def set_functions(self, ws: WorkerState, func_ids: Iterable[bytes]) -> None:
+        """A worker knows these functions, as far as they still exist, and no others."""
+        for func_id in ws.functions:
+            del self.functions[func_id].workers[ws]
+        ws.functions = {func_id: None for func_id in func_ids if func_id in self.functions}
+        for func_id in ws.functions:
+            self.functions[func_id].workers[ws] = None
 
     def add_task(self, ts: TaskState) -> None:
         """Enter a new task, RELEASED."""

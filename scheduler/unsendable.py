@@ -68,8 +68,7 @@ def on_unsendable(core: Core, event: Unsendable) -> None:
 
 def _fail(core: Core, ws: WorkerState, event: Unsendable) -> None:
     """Tasks that cannot be sent to a worker fail."""
-    for func_id in event.functions:
-        ws.functions.pop(func_id, None)
+    core.set_functions(ws, [func_id for func_id in ws.functions if func_id not in event.functions])
     for key, attempt in event.runs:
         ts = core.tasks.get(key)
         if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:

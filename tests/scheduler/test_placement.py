@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.events import Received
+from myscheduler.scheduler.placement import HOLDERS_COMPARED
 from tests.support.scheduler import Cluster
 
 
@@ -184,3 +192,92 @@ def test_requirements_are_forgotten_with_their_tasks() -> None:
     cluster.say("c", (m.RELEASE, ("stuck",)))
     cluster.submit({"y": ()})
     assert not cluster.core.special
+
+
+def _calls(cluster: Cluster, worker: str, message: m.Message) -> Counter[str]:
+    """What is called in one turn, by name."""
+    found: Counter[str] = Counter()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            found[frame.f_code.co_name] += 1
+
+    cluster.now += 0.001
+    sys.setprofile(note)
+    try:
+        cluster.machine.handle(cluster.now, [Received(worker, (message,))])
+        cluster.machine.next_deadline()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+def _idling(workers: int) -> Counter[str]:
+    """A chain, one task at a time."""
+    cluster = Cluster(workers=workers)
+    cluster.submit({"a-0": (), "a-1": ("a-0",), "a-2": ("a-1",)})
+    [attempt] = cluster.runs("w0").values()
+    return _calls(cluster, "w0", (m.RESULTS, (("a-0", attempt, 8, "int", None, 0, 0.0, 0.1),)))
+
+
+def _busy(workers: int) -> Counter[str]:
+    """All workers have been sent something ahead, and one reports."""
+    cluster = Cluster(workers=workers)
+    cluster.submit({f"a-{i}": () for i in range(4 * workers)})
+    runs = cluster.runs("w1")
+    assert len(runs) > 1
+    rows = tuple((key, attempt, 8, "int", None, 0, 0.0, 0.1) for key, attempt in runs.items())
+    return _calls(cluster, "w1", (m.RESULTS, rows))
+
+
+def _helping_in_vain(workers: int) -> Counter[str]:
+    """Half of the workers have queues that nobody else can shorten, the others idle."""
+    cluster = Cluster(workers=workers)
+    for number in range(0, workers, 2):
+        _scatter(cluster, f"data-{number}", f"w{number}", 10**12)
+        cluster.submit({f"a-{number}-{i}": (f"data-{number}",) for i in range(2)})
+        cluster.finish(f"w{number}", {}, seconds=1.0)
+    cluster.submit({f"b-{number}": (f"data-{number}",) for number in range(0, workers, 2) for i in range(9)})
+    cluster.step()
+    return _calls(cluster, "w1", (m.HEARTBEAT, {}))
+
+
+@pytest.mark.parametrize("situation", [_idling, _busy, _helping_in_vain])
+def test_a_turn_calls_nothing_for_workers_that_have_no_part_in_it(situation: Any) -> None:
+    assert situation(100) == situation(30)
+
+
+def test_idle_workers_share_what_one_has_too_much_of() -> None:
+    cluster = Cluster(workers=4)
+    _scatter(cluster, "data", "w0", 100)
+    cluster.submit({"work-0": ("data",)})
+    cluster.finish("w0", cluster.runs("w0"), seconds=1.0)
+    cluster.submit({f"work-{i}": ("data",) for i in range(1, 41)})
+    assert sorted(ws.local.length for ws in cluster.core.workers.values()) == [9, 9, 9, 9]
+
+
+def test_of_many_holders_of_an_input_some_are_named_others_each_time() -> None:
+    cluster = Cluster(workers=60)
+    _scatter(cluster, "data", "w0", 100)
+    attempt = cluster.core.tasks["data"].attempt
+    for number in range(1, 50):
+        cluster.say(f"w{number}", (m.REPLICAS, (("data", attempt),)))
+    cluster.submit({f"work-{i}": ("data",) for i in range(60)}, workers=tuple(f"w{i}" for i in range(50, 60)))
+    named = [row[6][0][3] for i in range(50, 60) for row in cluster.rows(f"w{i}", m.COMPUTE)]
+    assert {len(dict.fromkeys(addresses)) for addresses in named} == {HOLDERS_COMPARED}
+    assert len(dict.fromkeys(named)) > 1
+
+
+def test_tasks_for_some_workers_are_offered_to_idle_ones_when_they_come() -> None:
+    cluster = Cluster(workers=3)
+    for _ in range(3):
+        cluster.submit({"x": ()}, resources=(("GPU", 1),))
+        assert not any(cluster.runs(name) for name in ("w0", "w1", "w2"))
+        cluster.say("c", (m.RELEASE, ("x",)))
+    cluster.submit({"x": ()}, resources=(("GPU", 1),))
+    cluster.worker("w-gpu", resources={"GPU": 1})
+    first = cluster.runs("w-gpu")
+    assert list(first) == ["x"]
+    cluster.submit({"y": ()}, resources=(("GPU", 1),))
+    cluster.finish("w-gpu", first)
+    assert list(cluster.runs("w-gpu")) == ["y"]

@@ -50,7 +50,33 @@ def test_stale_entries_do_not_pile_up() -> None:
         task = _task(ticket)
         queue.push(task, ticket)
         queue.discard(task)
-    assert len(queue.heap) < 200
+    assert len(queue.line) + len(queue.heap) < 200
+
+
+def test_whatever_the_order_tasks_leave_by_rank_and_then_by_ticket() -> None:
+    ranks = [5, 6, 6, 1, 7, 3, 3, 8, 0, 6, 9]
+    queue = Queue()
+    tasks = [_task(rank) for rank in ranks]
+    for ticket, task in enumerate(tasks, 1):
+        queue.push(task, ticket)
+    assert [task.rank for task in sorted(tasks, key=lambda task: (task.rank, task.ticket))] == sorted(ranks)
+    for task in (tasks[3], tasks[7]):
+        queue.discard(task)
+    left = [task for task in tasks if task.ticket]
+    assert sorted(ticket for _, ticket, _ in queue.entries()) == sorted(task.ticket for task in left)
+    order = sorted(left, key=lambda task: (task.rank, task.ticket))
+    assert queue.peek() is order[0]
+    assert queue.drain() == order
+    assert (queue.length, queue.work) == (0, 0.0)
+
+
+def test_tasks_in_order_stand_in_line() -> None:
+    queue = Queue()
+    for ticket in range(1, 100):
+        queue.push(_task(ticket), ticket)
+    assert not queue.heap
+    queue.push(_task(50), 100)
+    assert len(queue.heap) == 1
 
 
 def _worker(**resources: float) -> Any:

@@ -113,7 +113,7 @@ def test_another_cause_is_another_report() -> None:
 def test_workers_that_take_nothing_are_named() -> None:
     cluster = Watched(workers=2)
     cluster.core.workers["w0"].retiring = cluster.core.workers["w1"].retiring = True
-    cluster.core.roomy.clear()
+    cluster.core.idle.clear()
     cluster.submit({"x": ()})
     assert watchdog.find_reason(cluster.core) == (
         watchdog.WORKERS,
