@@ -186,7 +186,7 @@ def place(core: Core) -> None:
 
 
 def _from_the_front(core: Core, waiting: dict[WorkerState, None]) -> dict[WorkerState, None]:
-    """Of workers that found nothing to take, those that have waited longest, one for each new task that any of them may take."""
+    """Of workers that found nothing to take, one for each new task that they may take, those first that have waited longest."""
     if not waiting or not (core.common.queue.length or core.unoffered):
         return {}
     return dict.fromkeys(islice(waiting, None if core.unoffered else core.common.queue.length))
