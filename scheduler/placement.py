@@ -211,9 +211,7 @@ def _serve(core: Core, free: list[WorkerState], full: dict[WorkerState, None]) -
 
 def _send_ahead(core: Core, ws: WorkerState) -> None:
     core.hungry.pop(ws, None)
-    if ws.reserved:
-        return
-    limit = ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
+    limit = 0.0 if ws.reserved else ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
     most = ws.nthreads + AHEAD_MAX
     while ws.occupancy < limit and ws.sent < most:
         ts = _take(core, ws)
