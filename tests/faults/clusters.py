@@ -57,6 +57,10 @@ class Cluster:
         """The same by name."""
         return {worker["name"]: worker for worker in self.info()["workers"].values()}
 
+    def status(self, name: str) -> str:
+        """What the scheduler thinks of a worker; one that it does not know is lost."""
+        return str(self.by_name().get(name, {"status": "lost"})["status"])
+
     def wait_for_workers(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Wait until so many workers are there and well."""
         until(
@@ -65,11 +69,6 @@ class Cluster:
             0.02,
             f"{count} workers",
         )
-
-    def until_gone(self, pid: int, since: float, timeout: float = PATIENCE_S) -> float:
-        """Wait until the scheduler has given a worker up; seconds since ``since``."""
-        until(lambda: pid not in self.workers(), timeout, what=f"the loss of worker process {pid}")
-        return time.monotonic() - since
 
     def forget_all(self, timeout: float = 10.0) -> None:
         """Wait until the scheduler knows no task any more; the caller has let go of its futures."""
@@ -121,11 +120,21 @@ class Owned(Cluster):
 
 
 @contextmanager
-def owned(workers: int, threads: int = 1, **options: Any) -> Iterator[Owned]:
-    """A cluster that this process owns; nothing may be left of it."""
+def workshop() -> Iterator[tuple[Path, str]]:
+    """A folder, and the mark of all that is started from now on; both are gone in the end."""
     token = observe.mark()
     folder = Path(tempfile.mkdtemp(prefix="myscheduler-faults-"))
     try:
+        yield folder, token
+    finally:
+        observe.end_all(observe.marked(token))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def owned(workers: int, threads: int = 1, **options: Any) -> Iterator[Owned]:
+    """A cluster that this process owns; nothing may be left of it."""
+    with workshop() as (folder, token):
         with (
             LocalCluster(
                 workers, threads, dashboard_address=None, memory_limit=None, silence_logs="CRITICAL", **options
@@ -134,9 +143,6 @@ def owned(workers: int, threads: int = 1, **options: Any) -> Iterator[Owned]:
         ):
             yield Owned(cluster, client, folder, token)
         expect_nothing_left(token)
-    finally:
-        observe.end_all(observe.marked(token))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Talker:
@@ -275,9 +281,7 @@ class ByHand:
 @contextmanager
 def by_hand(workers: int, threads: int = 1) -> Iterator[tuple[ByHand, Cluster]]:
     """A cluster of commands on this host; nothing may be left of it."""
-    token = observe.mark()
-    folder = Path(tempfile.mkdtemp(prefix="myscheduler-faults-"))
-    try:
+    with workshop() as (folder, token):
         commands = ByHand(folder)
         try:
             for index in range(workers):
@@ -289,6 +293,11 @@ def by_hand(workers: int, threads: int = 1) -> Iterator[tuple[ByHand, Cluster]]:
         finally:
             commands.close()
         expect_nothing_left(token)
-    finally:
-        observe.end_all(observe.marked(token))
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_victim(commands: ByHand, cluster: Cluster, number: int) -> str:
+    """Start one more worker, to be killed, and wait for it; returns its name."""
+    name = f"victim-{number}"
+    commands.start_worker(name)
+    until(lambda: cluster.status(name) == "running", what=f"worker {name}")
+    return name

@@ -94,8 +94,7 @@ def suspend_machine(place: tuple[ByHand, Cluster], trial: Trial) -> None:
 
 
 def _works(cluster: Cluster, name: str) -> bool:
-    worker = cluster.by_name().get(name)
-    if worker is None or worker["status"] != "running":
+    if cluster.status(name) != "running":
         return False
     probe = cluster.client.submit(abs, -1, workers=[name], pure=False)
     return bool(probe.result(timeout=30) == 1)
@@ -126,7 +125,7 @@ def _keep_busy(cluster: Owned, trial: Trial, how: str) -> None:
     trial.within("other work done after", time.monotonic() - began, 15.0)
     statuses = set()
     while not future.done() and time.monotonic() < began + 40:
-        statuses.add(cluster.by_name().get(name, {"status": "lost"})["status"])
+        statuses.add(cluster.status(name))
         time.sleep(0.2)
     trial.expect(future.result(timeout=30) == "done", "another result")
     trial.expect("unresponsive" in statuses, f"the worker was never unresponsive, only {statuses}")

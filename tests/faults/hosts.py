@@ -10,13 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from . import observe
-from .clusters import ROOT, ByHand, Cluster, expect_nothing_left
+from .clusters import ByHand, Cluster, expect_nothing_left, talker, workshop
 from .proxy import MARK
 from .rows import UnavailableError
 
@@ -142,27 +140,15 @@ class Hosts:
 @contextmanager
 def helper(module: str, *arguments: str, inside: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
     """A program of ours that runs in a namespace until its standard input ends."""
-    process = subprocess.Popen(
-        [*inside, sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        if process.stdout.readline() != "up\n":
-            raise UnavailableError(f"{module} cannot run here")
-        yield process
-        process.stdin.close()
-        process.wait(10)
-    finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            stream.close()
+    with talker([*inside, sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE) as program:
+        try:
+            program.hear("up")
+        except RuntimeError as error:
+            raise UnavailableError(f"{module} cannot run here") from error
+        yield program.process
+        assert program.process.stdin is not None
+        program.process.stdin.close()
+        program.process.wait(10)
 
 
 def tell(process: subprocess.Popen[str], command: str) -> int:
@@ -203,10 +189,8 @@ def networked(
     workers: int, threads: int = 1, *, delay: float = 0.0, jitter: float = 0.0, chaos: bool = False
 ) -> Iterator[Networked]:
     """A cluster over several hosts, encrypted as by default; nothing may be left of it."""
-    token = observe.mark()
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="myscheduler-faults-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder, token = stack.enter_context(workshop())
         hosts = stack.enter_context(Hosts(workers + 1))
         hosts.enter(1)
         stack.callback(lambda: observe.end_all(observe.marked(token)))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -23,7 +21,7 @@ from myscheduler.protocol.messages import Role
 from myscheduler.protocol.stream import VALUES_BYTES_MAX
 
 from . import observe
-from .clusters import ROOT, ByHand, Cluster, by_hand, talker
+from .clusters import ROOT, ByHand, Cluster, by_hand, start_victim, talker, workshop
 from .hosts import Hosts, Networked, networked, tell
 from .rows import Trial, row, until
 from .work import Graph, Job
@@ -276,9 +274,7 @@ def _memory(pid: int) -> int:
 )
 def stranger(place: tuple[ByHand, Cluster], trial: Trial) -> None:
     commands, cluster = place
-    name = f"victim-{trial.number}"
-    commands.start_worker(name)
-    until(lambda: name in cluster.by_name(), what=f"worker {name}")
+    name = start_victim(commands, cluster, trial.number)
     secret = cluster.client.submit(blob, 200_000, workers=[name], allow_other_workers=True, pure=False)
     until(secret.done, what="the result")
     worker = cluster.by_name()[name]
@@ -397,10 +393,8 @@ asyncio.run(main())
     waits=True,
 )
 def no_names(place: None, trial: Trial) -> None:
-    token = observe.mark()
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="myscheduler-faults-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder, token = stack.enter_context(workshop())
         hosts = stack.enter_context(Hosts(2))
         stack.callback(lambda: observe.end_all(observe.marked(token)))
         etc = Path("/etc/netns") / hosts.name(2)

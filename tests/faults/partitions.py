@@ -74,8 +74,7 @@ def cut_one_way(cluster: Networked, trial: Trial) -> None:
     cut = time.monotonic()
     statuses = ["running"]
     while time.monotonic() < cut + 25:
-        worker = cluster.by_name().get("w2")
-        status = worker["status"] if worker else "lost"
+        status = cluster.status("w2")
         if status != statuses[-1]:
             statuses.append(status)
             if status == "lost":
@@ -173,7 +172,7 @@ def vanish_idle(cluster: Networked, trial: Trial) -> None:
         while len(seen) < 2 and time.monotonic() < cut + 100:
             if cluster.info()["clients"] == alone:
                 seen.setdefault("of the client", time.monotonic() - cut)
-            if _is_lost(cluster, "w3"):
+            if cluster.status("w3") == "lost":
                 seen.setdefault("of the worker", time.monotonic() - cut)
             time.sleep(0.05)
         seen["by the client"] = float(client.hear()) - cut
@@ -181,11 +180,6 @@ def vanish_idle(cluster: Networked, trial: Trial) -> None:
         trial.expect(who in seen, f"the loss {who} was never noticed")
         trial.within(f"noticed {who} after", seen.get(who, 0.0), 12.0 + SLACK_S)
     cluster.hosts.heal()
-
-
-def _is_lost(cluster: Networked, name: str) -> bool:
-    worker: dict[str, Any] = cluster.by_name().get(name, {"status": "lost"})
-    return bool(worker["status"] == "lost")
 
 
 @row(
@@ -210,7 +204,7 @@ def heal_partition(cluster: Networked, trial: Trial) -> None:
     until(lambda: time.monotonic() - cut > 60.0, 61)
     cluster.hosts.heal()
     healed = time.monotonic()
-    until(lambda: _is_running(cluster, "w2"), 60, 0.02, "the return of w2")
+    until(lambda: cluster.status("w2") == "running", 60, 0.02, "the return of w2")
     trial.within("taken back after", time.monotonic() - healed, 5.0 + SLACK_S)
     worker = cluster.by_name()["w2"]
     trial.expect(worker["pid"] == pid, "it is another process, without its data")
@@ -220,8 +214,3 @@ def heal_partition(cluster: Networked, trial: Trial) -> None:
     probe = cluster.client.submit(abs, -5, workers=["w2"], pure=False)
     trial.expect(probe.result(timeout=30) == 5, "it does not work")
     job.expect_repeats_only_of(trial, [pid])
-
-
-def _is_running(cluster: Networked, name: str) -> bool:
-    worker = cluster.by_name().get(name)
-    return worker is not None and bool(worker["status"] == "running")

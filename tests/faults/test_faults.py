@@ -119,7 +119,7 @@ def test_the_table_says_what_was_kept_and_what_was_not() -> None:
     bad = Summary(repeats=3, failed=1, broken=["late"], lost=2).to_dict("2 cores")
     none = Summary(unavailable="no tools").to_dict("2 cores")
     lines = table({"B1": good, "B2": bad, "B3": none}).splitlines()
-    assert lines[2].startswith("| B1 | `kill -9` of a worker under load |")
+    assert lines[2].startswith("| B1 | `kill -9` of two workers under load, one soon after the other |")
     assert "| kept, 500 repeats; noticed after 0.01 s; 0 lost, 0 twice |" in lines[2]
     assert "| **broken 1 times** (late), 3 repeats of the 50 wanted; 2 lost, 0 twice | - |" in lines[3]
     assert "| **not measured**: no tools |" in lines[4]
