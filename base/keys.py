@@ -99,17 +99,9 @@ def key_prefix(key: Key) -> str:
         key = key.decode("utf-8", "replace")
     if not isinstance(key, str):
         return type(key).__name__
-    words = key.split("-")
-    end = len(words)
-    while end > 1 and _is_token(words[end - 1]):
-        end -= 1
-    return "-".join(words[:end])
-
-
-def _is_token(word: str) -> bool:
-    """Counters and hexadecimal tokens are noise; words are names."""
-    if not word:
-        return False
-    if word.isdigit():
-        return True
-    return len(word) >= 8 and all(c in "0123456789abcdef" for c in word)
+    rest, dash, word = key.rpartition("-")
+    # Counters and hexadecimal tokens are noise; words are names.
+    while dash and (word.isdigit() or (len(word) >= 8 and not word.strip("0123456789abcdef"))):
+        key = rest
+        rest, dash, word = key.rpartition("-")
+    return key

@@ -208,8 +208,12 @@ class Rows:
             if types not in seen:
                 self._check_types(name, types)
                 seen.add(types)
-        for position in self.hashed:
-            _check_hashable(name, [row[position] for row in rows])
+        try:
+            for position in self.hashed:
+                for row in rows:
+                    hash(row[position])
+        except TypeError:
+            raise ProtocolError(f"{name}: a key holds a map") from None
 
     def _check_types(self, name: str, types: tuple[type, ...]) -> None:
         if len(types) != len(self.fields):

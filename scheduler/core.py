@@ -87,9 +87,8 @@ class Core(Tables):
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes
         self.touched: dict[Peer, None] = {}  # peers with something to send
-        self.freeing: dict[
-            WorkerState, float
-        ] = {}  # those that have unneeded copies, and when they are told at the latest
+        #: workers that have unneeded copies, and when they are told at the latest
+        self.freeing: dict[WorkerState, float] = {}
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
         #: messages of the past, which changed nothing: answers about runs or copies that are not current, messages of peers
         #: that are not connected (any more), frames of another epoch or sender

@@ -192,12 +192,18 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
-        dues = [core.retries.next_due(), deaths.next_verdict(core), self.sessions.next_due(), core.next_free()]
+        dues = [self.sessions.next_due(), core.next_free()]
+        if core.retries.due:
+            dues.append(core.retries.next_due())
+        if core.deaths.pending:
+            dues.append(deaths.next_verdict(core))
         if core.workers or self.sessions.away or watchdog.may_stall(core):
-            dues += [self._watch_at, rejoin.next_due(core)]
+            dues.append(self._watch_at)
+            if core.unresponsive:
+                dues.append(rejoin.next_due(core))
             if may_recall(core):
                 dues.append(core.recall_at)
-        return min((due for due in dues if due is not None), default=None)
+        return min([due for due in dues if due is not None], default=None)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
