@@ -136,6 +136,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
     if ws.sent > ws.nthreads and ws.accepting:
         assert ws in core.ahead, ws.name
     assert not ws.local.length or ws in core.laden, ws.name
+    assert all(ts in ws.assigned for ts in ws.fetching), ws.name
     for name, amount in ws.resources.items():
         used = sum(
             wanted

@@ -193,10 +193,8 @@ class Core(Tables):
                 self.special[ts.requirement] = self.unoffered[ts.requirement] = None
         else:
             ws.local.push(ts, self.last_ticket)
-            if ws.local.length == 1:
+            if ws.local.length == 1 or ws.sent < ws.nthreads:
                 self.roomy[ws] = self.laden[ws] = None
-            elif ws.sent < ws.nthreads:
-                self.roomy[ws] = None
 
     def requeue(self, ts: TaskState) -> None:
         """Choose a queue again for a QUEUED task that has been taken out of its own."""
@@ -228,6 +226,7 @@ class Core(Tables):
         assert ws is not None
         slot = ts in ws.assigned
         del (ws.assigned if slot else ws.long_running)[ts]
+        ws.fetching.pop(ts, None)
         ws.abandoned[ts.attempt] = Abandoned(ts.estimate, ts.requirement, slot)
         ws.abandoned_slots += slot
         ws.recalled.pop(ts.attempt, None)
@@ -243,6 +242,7 @@ class Core(Tables):
             ws.subtract(ts.estimate)
         else:
             del ws.long_running[ts]
+        ws.fetching.pop(ts, None)
         if ws.recalled:
             ws.recalled.pop(ts.attempt, None)
         if ts.requirement.resources is not None:

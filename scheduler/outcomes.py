@@ -157,6 +157,7 @@ def vacate(core: Core, ws: WorkerState, key: Key, attempt: int) -> bool:
     abandoned = ws.abandoned.get(attempt)
     if ts is not None and ts.attempt == attempt and ts.worker is ws and ts in ws.assigned:
         del ws.assigned[ts]
+        ws.fetching.pop(ts, None)
         ws.long_running[ts] = None
         ws.subtract(ts.estimate)
     elif abandoned is not None and abandoned.slot:

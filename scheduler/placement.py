@@ -213,7 +213,7 @@ def _send_ahead(core: Core, ws: WorkerState) -> None:
     core.hungry.pop(ws, None)
     limit = 0.0 if ws.reserved else ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
     most = ws.nthreads + AHEAD_MAX
-    while ws.occupancy < limit and ws.sent < most:
+    while ws.sent < most and (ws.occupancy < limit or _may_prefetch(core, ws)):
         ts = _take(core, ws)
         if ts is None:
             core.hungry[ws] = None
@@ -221,6 +221,20 @@ def _send_ahead(core: Core, ws: WorkerState) -> None:
         assign(core, ws, ts)
     if ws.sent > ws.nthreads:
         core.ahead[ws] = None
+
+
+def _may_prefetch(core: Core, ws: WorkerState) -> bool:
+    """Whether a worker should have one more per thread, as inputs have to be fetched while others run."""
+    fetching = ws.fetching
+    if ws.reserved or ws.sent >= 2 * ws.nthreads or not (ws.local.length or fetching):
+        return False
+    for ts in list(fetching):
+        if all(dep in ws.stored for dep in ts.deps):
+            del fetching[ts]
+    if ws.sent - len(fetching) < ws.nthreads:
+        return True
+    following = ws.local.peek()
+    return following is not None and any(dep not in ws.stored for dep in following.deps)
 
 
 def _take(core: Core, ws: WorkerState) -> TaskState | None:
@@ -271,6 +285,8 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
                 if dep not in ws.stored
             ]
         )
+        if locations:
+            ws.fetching[ts] = None
     if ts.terms is not None and ts.terms.for_worker is not None:
         core.row(ws, TERMS, (ts.key, ts.attempt, *ts.terms.for_worker))
     if ts.wanted_by:

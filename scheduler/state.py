@@ -245,6 +245,7 @@ class WorkerState(Peer):
         "assigned",
         "busy",
         "copying",
+        "fetching",
         "free_resources",
         "functions",
         "host",
@@ -295,6 +296,7 @@ class WorkerState(Peer):
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots
         self.abandoned: dict[int, Abandoned] = {}  # attempts given up, not answered yet
         self.abandoned_slots = 0  # of those, the ones that hold a thread slot
+        self.fetching: dict[TaskState, None] = {}  # of those, the ones whose inputs may still be on their way
         self.recalled: dict[int, None] = {}  # attempts asked back, not answered yet
         self.copying: dict[TaskState, WorkerState] = {}  # while retiring: who was asked to take over what
         self.occupancy = 0.0  # seconds of work sent, by estimate
