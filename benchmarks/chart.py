@@ -30,16 +30,20 @@ def draw(found: Measurements) -> str:
         medians = {system: median(values) for system, values in found.values.get(name, {}).items()}
         if medians:
             better = "more is better" if metric.more_is_better else "less is better"
-            parts.append(_text(MARGIN, y + 13, metric.title, "title"))
-            parts.append(_text(WIDTH - MARGIN, y + 13, f"{metric.unit}, {better}", "note", anchor="end"))
+            parts.append(text(MARGIN, y + 13, metric.title, "title"))
+            parts.append(text(WIDTH - MARGIN, y + 13, f"{metric.unit}, {better}", "note", anchor="end"))
             y += TITLE
             y = _bars(parts, y, found.systems, medians) + MARGIN
-    parts.append(_text(MARGIN, y + 5, f"medians of {found.repeats}, {machine()}", "note"))
-    height = y + MARGIN
+    parts.append(text(MARGIN, y + 5, f"medians of {found.repeats}, {machine()}", "note"))
+    return picture("Benchmark of task schedulers", parts, y + MARGIN)
+
+
+def picture(label: str, parts: list[str], height: float) -> str:
+    """What all pictures have around their parts."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-label="Benchmark of task schedulers">\n<style>{STYLE}</style>\n'
-        f'<rect class="page" width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" '
+        f'role="img" aria-label="{escape(label)}">\n<style>{STYLE}</style>\n'
+        f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="8" fill="#ffffff"/>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
@@ -54,18 +58,18 @@ def _bars(parts: list[str], y: int, systems: list[str], medians: dict[str, float
             continue
         length = max(1.0, room * medians[system] / longest)
         kind = "ours" if system == OURS else ""
-        parts.append(_text(MARGIN + LABEL - 10, y + 13, system, kind, anchor="end"))
+        parts.append(text(MARGIN + LABEL - 10, y + 13, system, kind, anchor="end"))
         bar = f'x="{MARGIN + LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2" fill="{COLORS[system]}"'
         parts.append(f"<rect {bar}/>")
-        parts.append(_text(MARGIN + LABEL + length + 6, y + 13, format_number(medians[system]), kind))
+        parts.append(text(MARGIN + LABEL + length + 6, y + 13, format_number(medians[system]), kind))
         y += BAR + GAP
     return y
 
 
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
     """``kind``: "title" and "ours" are bold, "note" is small and faint."""
     fill = FAINT if kind == "note" else INK
     weight = "normal" if kind in ("", "note") else "bold"
     place = f'x="{x:.1f}" y="{y}" text-anchor="{anchor}"'
     look = f'class="{kind}" fill="{fill}" font-size="{12 if kind == "note" else 13}" font-weight="{weight}"'
-    return f"<text {place} {look}>{escape(text)}</text>"
+    return f"<text {place} {look}>{escape(words)}</text>"

@@ -6,15 +6,13 @@ Writes the table of docs/performance.md from benchmarks/results/compare.json, so
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+from . import tables
 from .report import OURS, format_number, metrics, times_better
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "compare.json"
-PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+RESULTS = tables.RESULTS / "compare.json"
+PAGE = tables.PAGE
 
 
 def table(results: dict[str, Any]) -> str:
@@ -41,9 +39,7 @@ def table(results: dict[str, Any]) -> str:
 
 def with_table(page: str, results: dict[str, Any]) -> str:
     """The page with its table replaced by a new one."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table(results)}{END}{after}"
+    return tables.replaced(page, "figures", table(results))
 
 
 if __name__ == "__main__":

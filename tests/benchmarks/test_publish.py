@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.publish import BEGIN, END, PAGE, RESULTS, table, with_table
+from benchmarks.publish import PAGE, RESULTS, table, with_table
 
 
 def test_the_documentation_says_what_was_measured() -> None:
@@ -28,7 +28,8 @@ def test_tables_say_how_many_times_better() -> None:
             "latency": {"title": "one", "unit": "ms", "systems": systems(myscheduler=[2], ray=[1], futures=[0.5])},
         },
     }
-    assert with_table(f"a{BEGIN}old{END}b", results) == f"a{BEGIN}{table(results)}{END}b"
+    begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+    assert with_table(f"a{begin}old{end}b", results) == f"a{begin}{table(results)}{end}b"
     lines = table(results).splitlines()
     assert lines[0] == "| | unit | myscheduler | ray 2.0 | `futures` |"
     assert lines[2] == "| a map | tasks/s | **200** (100 to 300) | 50.0 (4.00x) | - |"

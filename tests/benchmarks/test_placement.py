@@ -1,0 +1,42 @@
+"""The comparison of policies: that it runs, and what must hold of ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.graphs import CHUNK, array_sum, matmul, mean_and_deviation, shuffle, skewed, stencil, tree
+from benchmarks.placement import THREADS, WORKERS, compare, main
+from benchmarks.policies import OURS, POLICIES
+from benchmarks.stage import Case
+
+
+@pytest.mark.parametrize(
+    "case",
+    [array_sum(20), mean_and_deviation(20), tree(20), matmul(3), shuffle(5), stencil(6, 3), skewed(40)],
+    ids=["sum", "mean", "tree", "matmul", "shuffle", "stencil", "skewed"],
+)
+def test_every_policy_finishes_every_graph_no_faster_than_the_longest_way(case: Case) -> None:
+    way: dict[object, float] = {}
+    for key, node in case.nodes.items():
+        way[key] = node.seconds + max((way[dep] for dep in node.deps), default=0.0)
+    outcomes = compare(case, list(POLICIES))
+    assert list(outcomes) == list(POLICIES)
+    assert all(outcome.makespan >= max(way.values()) for outcome in outcomes.values())
+    assert compare(case, [OURS]) == {OURS: outcomes[OURS]}
+
+
+def test_what_is_held_of_a_map_that_is_reduced_does_not_grow_with_it() -> None:
+    threads = WORKERS * THREADS
+    held = [compare(array_sum(chunks), [OURS])[OURS].total_bytes / CHUNK for chunks in (100, 400)]
+    assert max(held) <= 3 * threads + 1
+    assert held[1] <= held[0] + 1
+
+
+def test_the_program_writes_what_it_found(tmp_path: Path) -> None:
+    main(["--only", "skewed durations", "--most", "100", "--output", str(tmp_path)])
+    found = json.loads((tmp_path / "placement.json").read_text(encoding="utf-8"))
+    assert list(found["graphs"]["skewed durations"]) == list(POLICIES)
+    assert list(found["growing"]) == ["100"]
