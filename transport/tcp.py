@@ -30,7 +30,9 @@ _IOV_MAX: Final = 1024
 _LINGER_S: Final = 2.0
 #: Dead peers behind dead networks are noticed even on idle links. Asking often tells ``machine_silence`` what it needs.
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 30))
-#: Where ``struct tcp_info`` of Linux has ``tcpi_last_ack_recv``, in milliseconds, and ``tcpi_min_rtt``, in microseconds.
+#: Where ``struct tcp_info`` of Linux has ``tcpi_retransmits`` and ``tcpi_probes``, a byte each; ``tcpi_last_ack_recv``, in
+#: milliseconds; and ``tcpi_min_rtt``, in microseconds.
+_ASKED_AGAIN: Final = slice(2, 4)
 _LAST_ACK_OFFSET: Final = 56
 _MIN_RTT_OFFSET: Final = 148
 
@@ -77,20 +79,23 @@ class TcpLink(Link):
         self._loop.add_reader(self._sock, self._on_readable)
 
     def machine_silence(self) -> float:
-        """See ``Link.machine_silence``: the kernel there acknowledges what we send, and answers keepalive probes."""
-        return self._kernel_knows(_LAST_ACK_OFFSET) / 1000
+        """See ``Link.machine_silence``: the kernel there acknowledges what we send, and answers probes.
+
+        One whose process does not read is probed ever more rarely, so silence means nothing unless an answer is due.
+        """
+        info = self._tcp_info(_LAST_ACK_OFFSET + 4)
+        return _number(info, _LAST_ACK_OFFSET) / 1000 if any(info[_ASKED_AGAIN]) else 0.0
 
     def round_trip(self) -> float:
         """See ``Link.round_trip``."""
-        microseconds = self._kernel_knows(_MIN_RTT_OFFSET)
+        microseconds = _number(self._tcp_info(_MIN_RTT_OFFSET + 4), _MIN_RTT_OFFSET)
         return microseconds / 1e6 if microseconds != 0xFFFFFFFF else 0.0  # that means that it has measured none yet
 
-    def _kernel_knows(self, offset: int) -> int:
-        """A number of ``struct tcp_info``; 0 where there is none."""
+    def _tcp_info(self, nbytes: int) -> bytes:
+        """The beginning of ``struct tcp_info``; nothing where there is none."""
         if self.closed or not hasattr(socket, "TCP_INFO"):
-            return 0
-        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, offset + 4)
-        return int.from_bytes(info[offset : offset + 4], sys.byteorder)
+            return b""
+        return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, nbytes)
 
     # ---- sending ----------------------------------------------------------------------------------------------------
 
@@ -249,6 +254,10 @@ class TcpLink(Link):
         self._queue.clear()
         self._queued = self._unflushed = 0
         self._announce_gone()
+
+
+def _number(info: bytes, offset: int) -> int:
+    return int.from_bytes(info[offset : offset + 4], sys.byteorder)
 
 
 def _lost(error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 from typing import Any
 
 import pytest
@@ -65,6 +66,16 @@ async def test_what_is_only_queued_does_not_leave(tcp: Site) -> None:
     link.flush()
     assert await acceptor.received(1) == [(HEARTBEAT, {"n": 0})]
     assert not link.pending
+
+
+@pytest.mark.parametrize(("retransmits", "probes", "silence"), [(0, 0, 0.0), (1, 0, 12.5), (0, 3, 12.5)])
+async def test_a_machine_is_silent_only_if_it_was_asked(
+    tcp: Site, monkeypatch: pytest.MonkeyPatch, retransmits: int, probes: int, silence: float
+) -> None:
+    link, *_ = await tcp.connect()
+    info = bytes((1, 0, retransmits, probes)) + bytes(52) + (12_500).to_bytes(4, sys.byteorder)
+    monkeypatch.setattr(link, "_tcp_info", lambda nbytes: info[:nbytes])
+    assert link.machine_silence() == silence
 
 
 async def test_the_machine_of_a_peer_that_does_nothing_is_heard_of(tcp: Site) -> None:
