@@ -98,6 +98,7 @@ def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
                     holder.copying.pop(ts, None)
         else:
             core.add_holder(ts, ws)
+            core.arrived.append(ts)  # somebody may wait to have it sent through us, while all other holders are away
 
 
 def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:

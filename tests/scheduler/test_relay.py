@@ -55,6 +55,22 @@ def test_a_fetch_survives_the_worker_it_was_passed_to() -> None:
     assert cluster.take("c") == [(m.DATA, 7, (("x", b"value"),), ())]
 
 
+def test_a_fetch_whose_holders_are_all_away_goes_on_with_a_new_copy() -> None:
+    cluster = Cluster(workers=2)
+    cluster.submit({"x": ()})
+    cluster.run_all()
+    cluster.outcomes()
+    [holder] = cluster.core.tasks["x"].holders
+    other = "w1" if holder.incarnation == "w0" else "w0"
+    cluster.cut(holder.incarnation)
+    cluster.say("c", (m.FETCH, 7, ("x",)))
+    assert not cluster.rows(other, m.GATHER)
+    cluster.say(other, (m.REPLICAS, (("x", cluster.core.tasks["x"].attempt),)))
+    [(_, number, _)] = [x for x in cluster.take(other) if x[0] == m.GATHER]
+    cluster.say(other, (m.DATA, number, (("x", b"value"),), ()))
+    assert cluster.take("c") == [(m.DATA, 7, (("x", b"value"),), ())]
+
+
 def test_answers_nobody_waits_for_are_dropped() -> None:
     cluster = Cluster(workers=1)
     cluster.say("w0", (m.DATA, 99, (), ()))
