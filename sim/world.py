@@ -36,7 +36,8 @@ class World:
         #: mean seconds that bytes travel, most of the time: near or far
         self.latency = randomness.choice((0.0005, 0.0005, 0.03))
         self.trace = 0  # a digest of every byte that arrived anywhere
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        #: when, and in which order at the same moment: by when it was due before its process stood still, then by number
+        self._events: list[tuple[float, float, int, Callable[[], None]]] = []
         self._last = 0
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
@@ -45,14 +46,22 @@ class World:
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Do something at a given time; equal times keep their order."""
+        self.put(time, time, self.number(), action)
+
+    def number(self) -> int:
+        """The next in the order in which things were planned."""
         self._last += 1
-        heappush(self._events, (time, self._last, action))
+        return self._last
+
+    def put(self, time: float, due: float, number: int, action: Callable[[], None]) -> None:
+        """Do something at a given time that was due at another, and was planned as this number."""
+        heappush(self._events, (time, due, number, action))
 
     def step(self) -> bool:
         """Go to the next event; False when there is none."""
         if not self._events:
             return False
-        self.now, _, action = heappop(self._events)
+        self.now, _, _, action = heappop(self._events)
         self.steps += 1
         action()
         return True
@@ -97,11 +106,12 @@ class Process:
 
     def at(self, time: float, action: Callable[[], None]) -> None:
         """Likewise, at a given time of the world."""
+        number = self.world.number()
 
         def run() -> None:
             if self.world.now < self.frozen_until:
-                self.world.at(self.frozen_until, run)
+                self.world.put(self.frozen_until, time, number, run)
             elif self.alive:
                 action()
 
-        self.world.at(time, run)
+        self.world.put(time, time, number, run)

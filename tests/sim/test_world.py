@@ -29,6 +29,19 @@ def test_what_is_due_while_a_process_stands_still_happens_in_order_when_it_goes_
     assert seen == [("a", 5.0), ("b", 5.0), ("c", 7.0)]
 
 
+def test_they_keep_that_order_when_it_stops_for_longer_meanwhile() -> None:
+    world = World(seeded(1))
+    process = Process(world)
+    seen: list[str] = []
+    process.after(1.0, lambda: seen.append("a"))
+    process.after(3.0, lambda: seen.append("b"))
+    process.freeze(4.0)
+    world.after(2.0, lambda: process.freeze(10.0))
+    while world.step():
+        pass
+    assert seen == ["a", "b"]
+
+
 def test_the_dead_do_nothing() -> None:
     world = World(seeded(1))
     process = Process(world)
