@@ -82,8 +82,10 @@ class Questions(Lifetime):
         --------
         >>> import time
         >>> nap = client.submit(time.sleep, 1, key="nap")
-        >>> [("nap" in keys) for keys in client.processing().values()]
-        [True]
+        >>> while not any(client.processing().values()):  # until it has been sent to a worker
+        ...     time.sleep(0.01)
+        >>> list(client.processing().values())
+        [('nap',)]
         """
         return self._do(self._by_address("processing", (), workers))
 
