@@ -7,8 +7,8 @@ are given up.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from ..base.errors import InternalError
@@ -60,8 +60,8 @@ class Peer:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        #: to be asked; entries whose ``peer`` is another one by now are void
-        self.queue: deque[Want] = deque()
+        #: to be asked, in this order
+        self.queue: dict[Key, Want] = {}
         #: asked for in the request under way
         self.asked: dict[Key, Want] = {}
         #: number of the request under way, 0 if none
@@ -179,14 +179,13 @@ class Fetches:
 
     def _take(self, peer: Peer) -> None:
         nbytes = 0
-        while peer.queue and len(peer.asked) < ROWS_PER_MESSAGE_MAX:
-            want = peer.queue[0]
-            if want.peer is peer and want.key not in peer.asked:
-                if peer.asked and nbytes + want.nbytes > REQUEST_BYTES_MAX:
-                    return
-                nbytes += want.nbytes
-                peer.asked[want.key] = want
-            peer.queue.popleft()
+        for want in islice(peer.queue.values(), ROWS_PER_MESSAGE_MAX):
+            nbytes += want.nbytes
+            if peer.asked and nbytes > REQUEST_BYTES_MAX:
+                break
+            peer.asked[want.key] = want
+        for key in peer.asked:
+            del peer.queue[key]
 
     def answered(self, address: str, request: int) -> dict[Key, Want]:
         """The request ended, well or badly. Returns what it asked for; nothing if it is not the one under way.
@@ -216,7 +215,7 @@ class Fetches:
             if want.peer is peer:
                 want.peer = None
                 self._move(want, address)
-        for want in [want for want in peer.queue if want.peer is peer and want.key not in peer.asked and want.holders]:
+        for want in [want for want in peer.queue.values() if want.holders]:
             self._unqueue(want)
             self._move(want, address)
 
@@ -230,10 +229,9 @@ class Fetches:
         peer = self.peers.get(address)
         if peer is None:
             return []
-        queued = [want for want in peer.queue if want.peer is peer and peer.asked.get(want.key) is not want]
+        queued = list(peer.queue.values())
         for want in queued:
             self._unqueue(want)
-        peer.queue.clear()
         return queued
 
     def failed(self, want: Want, address: str) -> bool:
@@ -250,7 +248,7 @@ class Fetches:
         if peer is None:
             peer = self.peers[address] = Peer(address)
         want.peer = peer
-        peer.queue.append(want)
+        peer.queue[want.key] = want
         peer.load += want.nbytes
         if not peer.request:
             self._idle[address] = peer
@@ -274,11 +272,12 @@ class Fetches:
         self._unqueue(want)
 
     def _unqueue(self, want: Want) -> None:
-        """Void its place in a queue; what is being asked for stays so until it is answered."""
+        """Take it out of its queue; what is being asked for stays so until it is answered."""
         peer = want.peer
         if peer is not None:
             want.peer = None
-            if peer.asked.get(want.key) is not want:
+            if peer.queue.get(want.key) is want:
+                del peer.queue[want.key]
                 peer.load -= want.nbytes
 
     # ---- for tests --------------------------------------------------------------------------------------------------
@@ -294,11 +293,12 @@ class Fetches:
                 or self.peers.get(peer.address) is not peer
             ):
                 raise InternalError(f"{want!r} is wanted of nobody or by nobody")
-            if want not in peer.queue and peer.asked.get(key) is not want:
-                raise InternalError(f"{want!r} is in no queue of {peer.address}")
+            if (peer.queue.get(key) is want) is (peer.asked.get(key) is want):
+                raise InternalError(f"{want!r} is in no queue of {peer.address}, or is asked for as well")
         for peer in self.peers.values():
-            queued = [w for w in peer.queue if w.peer is peer and peer.asked.get(w.key) is not w]
-            if peer.load != sum(w.nbytes for w in (*queued, *peer.asked.values())):
+            if any(want.peer is not peer or self.wants.get(key) is not want for key, want in peer.queue.items()):
+                raise InternalError(f"what nobody wants of {peer.address} is in its queue")
+            if peer.load != sum(want.nbytes for want in (*peer.queue.values(), *peer.asked.values())):
                 raise InternalError(f"load of {peer.address} is {peer.load}")
             if (peer.asked and not peer.request) or (not peer.request and peer.address not in self._idle):
                 raise InternalError(f"{peer.address} is neither asked nor about to be")

@@ -132,6 +132,24 @@ def test_a_peer_that_kept_us_waiting_is_asked_again_when_no_other_delivers() -> 
     fetches.check()
 
 
+def test_what_was_moved_to_another_and_back_stands_in_the_queue_once() -> None:
+    fetches = Fetches(HERE, 0)
+    wanted(fetches, "a", "b", holders=(FAR,))
+    fetches.plan()
+    wanted(fetches, "c", holders=(FAR, FARTHER))
+    assert fetches.plan() == [Fetch(FARTHER, 2, (("c", 1),))]  # the one with less to send
+    fetches.ask_others(FARTHER, 2)
+    fetches.check()
+    assert list(fetches.peers[FAR].queue) == ["c"]
+    fetches.ask_others(FAR, 1)
+    fetches.check()
+    assert list(fetches.peers[FAR].queue) == []
+    assert list(fetches.peers[FARTHER].queue) == ["c"]
+    fetches.answered(FARTHER, 2)
+    fetches.ask_others(FAR, 1)
+    assert [request.rows for request in fetches.plan()] == [(("c", 1),)]
+
+
 def test_idle_peers_are_forgotten() -> None:
     fetches = Fetches(HERE, 0)
     wanted(fetches, "a")
