@@ -27,9 +27,10 @@ class Wakeup:
         self._loop = loop
         self._callback = callback
         self._asked = False
-        self._reader, writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        # An object, for it knows when it is closed; a bare descriptor may be somebody else's by then.
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        # Objects, for they know when they are closed; a bare descriptor may be somebody else's by then.
+        self._reader = open(reader, "rb", buffering=0)  # noqa: SIM115 (until close)
         self._writer = open(writer, "wb", buffering=0)  # noqa: SIM115 (until close)
         loop.add_reader(self._reader, self._on_asked)
 
@@ -41,7 +42,7 @@ class Wakeup:
                 self._writer.write(b"\0")
 
     def _on_asked(self) -> None:
-        os.read(self._reader, 16)
+        self._reader.read(16)
         self._asked = False  # whoever asks from here on may have come too late for this call
         self._callback()
 
@@ -50,4 +51,4 @@ class Wakeup:
         if not self._writer.closed:
             self._loop.remove_reader(self._reader)
             self._writer.close()
-            os.close(self._reader)
+            self._reader.close()
