@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -113,6 +114,7 @@ class Trio:
         self._store = Store()
         self._executor = loop.run_until_complete(self._make_executor())
         self._slot = Slot(0)
+        self._context = copy_context()  # a run is noted in it, which is no concern of whoever called us
         self._executor._runs = self._executor._board.pool(1)  # noqa: SLF001 (it starts no thread of its own)
         self._rows: list[Any] = []
         self._from_client, self._from_worker = Wire(CLIENT, Role.CLIENT), Wire(WORKER, Role.WORKER)
@@ -197,7 +199,7 @@ class Trio:
         rows, self._rows = self._rows, []
         run, pending = self._executor._run, self._executor._pending  # noqa: SLF001 (what its threads call)
         for row in rows:
-            run(row, pending.pop(row[1]), self._slot)
+            self._context.run(run, row, pending.pop(row[1]), self._slot)
         self._executor._collect()  # noqa: SLF001 (what the loop would call)
         self._from_worker.flush()
 

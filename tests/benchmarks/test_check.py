@@ -14,7 +14,7 @@ from benchmarks.check import RECORDED, VERSION, compare, count, main
 from benchmarks.parts import PARTS
 from myscheduler.client.api import submitting
 from myscheduler.scheduler.core import Core
-from myscheduler.worker.server import executor
+from myscheduler.worker.server import context, executor
 
 TASKS = 256
 
@@ -40,6 +40,7 @@ def test_counts_are_the_same_again(usual: check.Counts) -> None:
     for part, names in usual.items():
         assert again[part] == pytest.approx(names, rel=0.002)
     assert all(n > 0 for names in usual.values() for n in names.values())
+    assert context.current_run.get() is None  # counting leaves no trace in our thread
 
 
 @pytest.mark.parametrize(
