@@ -15,6 +15,17 @@ from tests.support.scheduler import FUNCTION, Cluster, copy, run
 SENT, RUNNING, SECEDED = m.STAGE_SENT, m.STAGE_RUNNING, m.STAGE_SECEDED
 
 
+def retiring() -> Cluster:
+    """Of w0, whose only copy w1 has been asked to take."""
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": ()})
+    cluster.run_all()
+    cluster.worker("w1")
+    cluster.say("c", (m.CALL, 50, "retire_workers", (("w0",),)))
+    assert len(cluster.rows("w1", m.ACQUIRE)) == 1
+    return cluster
+
+
 class TestInventory:
     def test_it_may_come_in_slices_and_nothing_but_the_welcome_is_sent_before_its_end(self) -> None:
         cluster = Cluster(workers=1)
@@ -88,23 +99,13 @@ class TestInventory:
         assert list(cluster.core.workers["w0"].abandoned) == [runs["x"]]
 
     def test_copies_that_a_retiring_worker_asked_it_to_take_are_asked_for_again(self) -> None:
-        cluster = Cluster(workers=1)
-        cluster.submit({"x": ()})
-        cluster.run_all()
-        cluster.worker("w1")
-        cluster.say("c", (m.CALL, 50, "retire_workers", (("w0",),)))
-        assert len(cluster.rows("w1", m.ACQUIRE)) == 1
+        cluster = retiring()
         cluster.cut("w1")
         cluster.come_back("w1")
         assert len(cluster.rows("w1", m.ACQUIRE)) == 1
 
     def test_so_are_those_of_which_it_had_another_copy(self) -> None:
-        cluster = Cluster(workers=1)
-        cluster.submit({"x": ()})
-        cluster.run_all()
-        cluster.worker("w1")
-        cluster.say("c", (m.CALL, 50, "retire_workers", (("w0",),)))
-        assert len(cluster.rows("w1", m.ACQUIRE)) == 1
+        cluster = retiring()
         cluster.say("w1", (m.REPLICAS, (("x", 99),)))
         assert cluster.rows("w1", m.FREE) == [("x", 99)]
         assert len(cluster.rows("w1", m.ACQUIRE)) == 1

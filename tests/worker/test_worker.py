@@ -25,7 +25,7 @@ from myscheduler.protocol import messages as m
 from myscheduler.protocol import pickling
 from myscheduler.worker.events import NOT_HELD
 from myscheduler.worker.exits import ExitReason
-from myscheduler.worker.server import context, transfers
+from myscheduler.worker.server import context, registration, transfers
 from myscheduler.worker.server.worker import Worker
 from tests.worker.fake_scheduler import EPOCH, TIMEOUT_S, DataClient, FakeScheduler
 
@@ -345,7 +345,10 @@ async def test_a_bug_of_ours_ends_the_worker(stage: Stage, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("code", "error"), [("version", VersionMismatchError), ("name", UsageError), ("closing", Exception)]
 )
-async def test_a_refusal_is_raised(stage: Stage, code: str, error: type[Exception]) -> None:
+async def test_a_refusal_is_raised(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, code: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(registration, "NAME_TAKEN_S", 0.0)
     stage.scheduler.refusal = (code, "because")
     worker = Worker(stage.scheduler.address, credentials=stage.scheduler.credentials, nthreads=1)
     with pytest.raises(error, match="because"):
