@@ -77,9 +77,8 @@ class Core(Tables):
         self.recall_at = 0.0  # before that there is nothing to be recalled from them
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.awaited: dict[TaskState, Lost] = {}  # scattered data that went with a worker which may come back
-        self.gone: dict[
-            str, bytes
-        ] = {}  # of workers that were lost without a verdict: which attempts were theirs, see rejoin
+        #: of workers that were lost without a verdict: which attempts were theirs, see rejoin
+        self.gone: dict[str, bytes] = {}
         self.paused: dict[WorkerState, None] = {}  # workers that are short of memory
         self.all_paused = False  # whether all are, which has been said
         self.retries = RetryQueue()  # tasks that wait for their next try
@@ -399,9 +398,8 @@ class Core(Tables):
 
     def free_overdue(self) -> None:
         """See to it that workers to which nothing else was said hear what they may drop."""
-        for ws, _ in [
-            *takewhile(lambda item: item[1] <= self.now, self.freeing.items())
-        ]:  # in the order in which they are due
+        in_order = self.freeing.items()
+        for ws, _ in list(takewhile(lambda item: item[1] <= self.now, in_order)):
             del self.freeing[ws]
             if ws.unneeded:
                 self.touched[ws] = None

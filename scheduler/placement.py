@@ -398,9 +398,7 @@ def _help(core: Core, ws: WorkerState) -> int:
     victim = _longest(core, ws)
     if victim is None:
         return 0
-    share = min(
-        1 + victim.local.length // (len(core.idle) + 2), AHEAD_MAX
-    )  # the others that are idle shall have theirs
+    share = min(1 + victim.local.length // (len(core.idle) + 2), AHEAD_MAX)  # the other idle ones shall have theirs
     moved = 0
     seconds = 0.0
     passed_over: list[TaskState] = []
