@@ -13,7 +13,8 @@ import pytest
 def no_process_outlives_the_tests() -> Iterator[None]:
     """Fail the run if processes started by the tests are still there at its end. Zombies do not count."""
     yield
-    _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=5)
+    started = [process for process in psutil.Process().children(recursive=True) if _describe(process)]
+    _, alive = psutil.wait_procs(started, timeout=5)
     left = [text for text in map(_describe, alive) if text]
     assert not left, f"processes outlived the tests: {left}"
 
