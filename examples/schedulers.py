@@ -12,19 +12,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from myscheduler import Client, LocalCluster, ProgressBar, config, delayed, progress
+from myscheduler import Client, Delayed, LocalCluster, ProgressBar, config, delayed, progress
 
 TASKS = 8
 
 
 @delayed
-def inc(x: int) -> int:
+def inc(x: int, seconds: float) -> int:
     """Some work."""
-    time.sleep(1)
+    time.sleep(seconds)
     return x + 1
-
-
-total = delayed(sum)([inc(x) for x in range(TASKS)])
 
 
 class Stopwatch:
@@ -51,7 +48,7 @@ class Stopwatch:
         return "\n".join(rows)
 
 
-def watched(client: Client) -> int:
+def watched(client: Client, total: Delayed) -> int:
     """The total, with a bar while it is made."""
     future = client.compute(total)
     progress(future)
@@ -59,7 +56,7 @@ def watched(client: Client) -> int:
     return result
 
 
-def on_this_machine(watch: Stopwatch) -> None:
+def on_this_machine(watch: Stopwatch, total: Delayed) -> None:
     """Without a cluster: one task after the other, threads, processes."""
     with ProgressBar():
         watch.run("synchronous", total.compute, scheduler="synchronous")
@@ -67,23 +64,23 @@ def on_this_machine(watch: Stopwatch) -> None:
         watch.run("2 processes", total.compute, scheduler="processes", num_workers=2)
 
 
-def on_clusters(watch: Stopwatch) -> None:
+def on_clusters(watch: Stopwatch, total: Delayed) -> None:
     """Clusters that live as long as their client."""
     with Client() as client:  # a process for each core, as far as they are few
-        watch.run("Client()", watched, client)
+        watch.run("Client()", watched, client, total)
     with Client(processes=False) as client:  # threads of this process
-        watch.run("Client(processes=False)", watched, client)
+        watch.run("Client(processes=False)", watched, client, total)
 
 
-def on_a_growing_cluster(watch: Stopwatch, cluster: LocalCluster, client: Client) -> None:
+def on_a_growing_cluster(watch: Stopwatch, total: Delayed, cluster: LocalCluster, client: Client) -> None:
     """A cluster that is told how large to be."""
-    watch.run("LocalCluster, 2 workers", watched, client)
+    watch.run("LocalCluster, 2 workers", watched, client, total)
     cluster.scale(4)
     client.wait_for_workers(4)
-    watch.run("LocalCluster, 4 workers", watched, client)
+    watch.run("LocalCluster, 4 workers", watched, client, total)
 
 
-def chosen(watch: Stopwatch, client: Client) -> None:
+def chosen(watch: Stopwatch, total: Delayed, client: Client) -> None:
     """First the argument of the call decides, then the configuration, then the open client."""
     config.set(scheduler="threads", num_workers=8)
     watch.run("globally: 8 threads", total.compute)
@@ -96,15 +93,17 @@ def main() -> int:
     """The whole story."""
     parser = argparse.ArgumentParser(description="Run one graph with many schedulers and compare the times.")
     parser.add_argument("--stay", action="store_true", help="keep the last cluster and its dashboard until Ctrl-C")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each task takes (default: %(default)g)")
     options = parser.parse_args()
 
-    print(f"{TASKS} tasks of one second each, and their sum")
+    print(f"{TASKS} tasks of {options.seconds:g} s each, and their sum")
+    total = delayed(sum)([inc(x, options.seconds) for x in range(TASKS)])
     watch = Stopwatch()
-    on_this_machine(watch)
-    on_clusters(watch)
+    on_this_machine(watch, total)
+    on_clusters(watch, total)
     with LocalCluster(n_workers=2, threads_per_worker=1) as cluster, Client(cluster) as client:
-        on_a_growing_cluster(watch, cluster, client)
-        chosen(watch, client)
+        on_a_growing_cluster(watch, total, cluster, client)
+        chosen(watch, total, client)
         print(f"\nDashboard: {cluster.dashboard_link}\n\n{watch.table()}")
         stay(options.stay)
     return 0
