@@ -171,6 +171,8 @@ STAGE_SENT, STAGE_RUNNING, STAGE_SECEDED = 0, 1, 2
 FLAG_WANTED: Final = 1
 #: COMPUTE flag: run it even if you are paused, short of memory; there is nobody else.
 FLAG_ANYWAY: Final = 2
+#: COMPUTE flag: inputs that are neither here nor in ``locations`` are being made here, by runs that were sent before.
+FLAG_FOLLOWS: Final = 4
 
 
 # ---- validation -----------------------------------------------------------------------------------------------------

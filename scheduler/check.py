@@ -99,7 +99,11 @@ def check_task(core: Core, ts: TaskState) -> None:
     if status is ASSIGNED:
         assert ts.worker is not None
         assert core.workers.get(ts.worker.incarnation) is ts.worker, ts
-        assert (ts in ts.worker.assigned) != (ts in ts.worker.long_running), ts
+        tables = (ts.worker.assigned, ts.worker.following, ts.worker.long_running)
+        assert sum(ts in table for table in tables) == 1, ts
+        if ts in ts.worker.following:
+            assert ts.waiting_on == sum(dep.status is not MEMORY for dep in ts.deps) > 0, ts
+            assert ts.requirement is core.common, ts
     if status is RELEASED:
         assert not ts.wanted_by, ts
         assert not ts.needed_by, ts
@@ -119,7 +123,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
     assert ws.unresponsive == (ws in core.unresponsive), ws.name
     assert ws.unresponsive or ws.absence is None, ws.name
     assert ws.paused == (ws in core.paused), ws.name
-    for ts in [*ws.assigned, *ws.long_running]:
+    for ts in ws.runs():
         assert ts.status is ASSIGNED
         assert ts.worker is ws
     for ts in ws.stored:
@@ -141,7 +145,7 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
         used = sum(
             wanted
             for requirement in [
-                *(ts.requirement for ts in [*ws.assigned, *ws.long_running]),
+                *(ts.requirement for ts in ws.runs()),
                 *(abandoned.requirement for abandoned in ws.abandoned.values()),
             ]
             for resource, wanted in requirement.resources or ()

@@ -13,7 +13,7 @@ from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
 from ..base.keys import Key
 from ..protocol.blob import Payload
-from ..protocol.messages import CANCELLED, EVENTS, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
+from ..protocol.messages import CANCELLED, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
 from . import awaiting
 from .deaths import Deaths
 from .placement import choose_queue
@@ -21,6 +21,7 @@ from .queues import Requirement
 from .retries import RetryQueue
 from .state import (
     ASSIGNED,
+    DURATION_FLOOR_S,
     ERRED,
     FORGOTTEN,
     MEMORY,
@@ -41,8 +42,6 @@ from .watchdog import Watchdog
 
 #: Seconds a task is taken to need before any of its kind has been measured.
 UNKNOWN_DURATION_S: Final = 0.005
-#: No estimate is below this: it bounds how many tasks a worker is sent ahead.
-DURATION_FLOOR_S: Final = 20e-6
 #: Seconds until a worker to which nothing else is said hears what it may drop.
 FREE_AFTER_S: Final = 0.01
 #: Where a task needs what it depends on. A tuple: enum members are slow to hash.
@@ -224,7 +223,7 @@ class Core(Tables):
         ws = ts.worker
         assert ws is not None
         slot = ts in ws.assigned
-        del (ws.assigned if slot else ws.long_running)[ts]
+        del (ws.assigned if slot else ws.following if ts in ws.following else ws.long_running)[ts]
         ws.fetching.pop(ts, None)
         ws.abandoned[ts.attempt] = Abandoned(ts.estimate, ts.requirement, slot)
         ws.abandoned_slots += slot
@@ -240,7 +239,7 @@ class Core(Tables):
             del ws.assigned[ts]
             ws.subtract(ts.estimate)
         else:
-            del ws.long_running[ts]
+            del (ws.following if ts in ws.following else ws.long_running)[ts]
         ws.fetching.pop(ts, None)
         if ws.recalled:
             ws.recalled.pop(ts.attempt, None)
@@ -280,9 +279,23 @@ class Core(Tables):
                     dependent.waiting_on -= 1
                     if not dependent.waiting_on:
                         self.enqueue(dependent)
+                elif dependent.follows:
+                    self.catch_up(dependent)
         if not ts.wanted_by and not ts.needed_by:
             self.loose.append(ts)
         self.arrived.append(ts)
+
+    def catch_up(self, ts: TaskState) -> None:
+        """An input is there of a task that was sent to follow: with the last, it takes a slot like any other."""
+        ts.waiting_on -= 1
+        ws = ts.worker
+        if not ts.waiting_on and ws is not None:
+            del ws.following[ts]
+            ws.assigned[ts] = None
+            ws.occupancy += ts.estimate
+            self.roomy[ws] = None
+            if ws.sent > ws.nthreads:
+                self.ahead[ws] = None
 
     def retry(self, ts: TaskState, failure: Failure) -> None:
         """A run has failed, and another is allowed: begin again, now or after a wait."""
@@ -389,7 +402,7 @@ class Core(Tables):
                 self.leave(dependent)
                 dependent.waiting_on = 1
                 self.move(dependent, WAITING)
-            elif dependent.status is WAITING:
+            elif dependent.status is WAITING or dependent.follows:
                 dependent.waiting_on += 1
         if ts.wanted_by or ts.needed_by:
             self.ensure(ts)
@@ -470,20 +483,7 @@ class Core(Tables):
                     seen[dependent] = None
                     stack.append(dependent)
 
-    # ---- observers --------------------------------------------------------------------------------------------------
-
-    def observed(self) -> bool:
-        """Whether anybody watches the runs."""
-        return bool(self.observers) and any(observer.streaming for observer in self.observers.values())
-
-    def publish_runs(self) -> None:
-        """Queue what ended in this batch for everybody who watches."""
-        if self.runs:
-            for observer in self.observers.values():
-                if observer.streaming:
-                    for row in self.runs:
-                        self.row(observer, EVENTS, row)
-            self.runs.clear()
+    # ---- memory -----------------------------------------------------------------------------------------------------
 
     def shrink(self) -> None:
         """Make tables as small as what is in them: a dict that was large stays so until it is emptied."""

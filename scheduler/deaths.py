@@ -87,7 +87,7 @@ def record(core: Core, ws: WorkerState, reason: str) -> None:
     death.cause, death.story, told = deaths.early.pop((death.name, death.pid), ("", "", ()))
     if len(deaths.last) > REMEMBERED_MAX:
         del deaths.last[next(iter(deaths.last))]
-    running = [ts for ts in (*ws.assigned, *ws.long_running) if ts.attempt in told] or may_be_running(ws)
+    running = [ts for ts in ws.runs() if ts.attempt in told] or may_be_running(ws)
     alone = [ts for ts in running if ts.requirement.usual is not None]
     for ts in alone or running:  # beside one that was to run alone there may be what had left its slot long before
         if not ts.kills:

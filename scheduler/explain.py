@@ -39,6 +39,9 @@ def explain(core: Core, key: Key) -> str:
         return _explain_queued(core, ts)
     if ts.status is ASSIGNED and ts.worker is not None:
         sent = f"{key!r} was sent to worker {ts.worker.name} ({ts.worker.address}) as attempt {ts.attempt}."
+        if ts in ts.worker.following:
+            leader = next(dep for dep in ts.deps if dep.status is not MEMORY)
+            sent += f" It runs there as soon as {leader.key!r}, which it needs, has ended there."
         return sent + _silence(core, ts.worker)
     if ts.status is RETRYING and ts in core.awaited and ts.failure is not None:
         seconds = max(core.retries.due[ts] - core.now, 0.0)

@@ -207,7 +207,7 @@ def _book_abandoned(core: Core, ws: WorkerState, ts: TaskState | None, attempt: 
 def _drop_absent(core: Core, ws: WorkerState, absence: Absence) -> None:
     """What we believed and the worker does not have: it never arrived, or its answer did not."""
     runs: dict[int, None] = {row[1]: None for row in absence.runs}
-    for ts in [*ws.assigned, *ws.long_running]:
+    for ts in ws.runs():
         if ts.attempt not in runs:
             core.unassign(ts)
             core.retreat(ts)

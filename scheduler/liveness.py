@@ -58,7 +58,7 @@ def _suspend(core: Core, ws: WorkerState) -> None:
     ws.unresponsive = True
     core.unresponsive[ws] = None
     running = dict.fromkeys(may_be_running(ws))
-    for ts in [ts for ts in ws.assigned if ts not in running]:
+    for ts in [ts for ts in ws.runs() if ts not in running]:
         core.abandon(ts)
         core.retreat(ts)
     unbind(core, ws)

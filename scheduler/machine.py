@@ -52,11 +52,14 @@ from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
 from .membership import Membership
-from .placement import ROUND_TRIP_MAX_S, may_recall, place, recall
+from .observing import publish_runs
+from .placement import ROUND_TRIP_MAX_S, place
 from .queries import on_call
+from .recall import may_recall, recall
 from .relay import Relay
 from .sessions import GRACE_S, Sessions
 from .state import ClientState, ObserverState, Peer, WorkerState
+from .suspects import place_suspects
 from .unsendable import on_unsendable
 
 #: Order of the row messages to one peer: values are asked for before they may be freed, runs are given up before new
@@ -366,6 +369,8 @@ class SchedulerMachine:
             if self.relay.waiting:
                 self.relay.on_arrived(core.arrived)
             core.arrived.clear()
+        if core.special or core.reserved:
+            place_suspects(core)
         place(core)
         if core.paused:
             self.instructions += pressure.press_on(core)
@@ -376,7 +381,7 @@ class SchedulerMachine:
             self.membership.advance_retiring()
         if core.freeing:
             core.free_overdue()
-        core.publish_runs()
+        publish_runs(core)
 
     def _collect(self) -> list[Instruction]:
         """Turn the outboxes into instructions; notices to leave come last."""

@@ -158,7 +158,7 @@ class Membership:
         for ts in lost:
             if not ts.holders:
                 core.lose(ts)
-        for ts in [*ws.assigned, *ws.long_running]:
+        for ts in ws.runs():
             if ts.status is ASSIGNED and ts.worker is ws:
                 core.unassign(ts)
                 if ts.kills and not planned:
@@ -199,7 +199,7 @@ class Membership:
             ws.retiring = True
         for ws in leaving:
             unbind(core, ws)
-            for ts in ws.assigned:
+            for ts in (*ws.assigned, *ws.following):
                 if ts.attempt not in ws.recalled:
                     ws.recalled[ts.attempt] = None
                     core.row(ws, RECALL, (ts.key, ts.attempt))
@@ -219,7 +219,7 @@ class Membership:
                 self._copy(ws, unique, others)
             elif unique and any(not other.retiring for other in core.workers.values()):
                 continue  # those that do not answer may be back soon
-            elif not ws.assigned and not ws.long_running:
+            elif not ws.runs():
                 self.stop(ws, "close", "retired")
 
     def _copy(self, ws: WorkerState, unique: list[TaskState], others: list[WorkerState]) -> None:

@@ -13,6 +13,7 @@ from ..base.errors import ClusterError
 from ..base.keys import Key
 from ..protocol.messages import FREE, Message
 from .core import Core
+from .observing import is_observed
 from .state import ASSIGNED, MEMORY, Failure, WorkerState
 
 #: How often a task may come back because the same input could not be fetched from workers that said they have it.
@@ -22,7 +23,7 @@ UNFETCHED_MAX: Final = 5
 def on_results(core: Core, ws: WorkerState, message: Message) -> None:
     """Runs ended well; the worker holds the data."""
     tasks = core.tasks
-    observed = core.observed()
+    observed = is_observed(core)
     incarnation = ws.incarnation
     ws.last_result = core.now
     for key, attempt, nbytes, type_name, payload, thread, start, duration in message[1]:
@@ -44,7 +45,7 @@ def on_results(core: Core, ws: WorkerState, message: Message) -> None:
 
 def on_errors(core: Core, ws: WorkerState, message: Message) -> None:
     """Runs raised."""
-    observed = core.observed()
+    observed = is_observed(core)
     ws.last_result = core.now
     for key, attempt, payload, text, traceback, thread, start, duration in message[1]:
         ts = core.tasks.get(key)
@@ -104,10 +105,12 @@ def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
 def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
     """The worker could not get the inputs of runs: their holders are not to be believed."""
     for key, attempt, failures in message[1]:
+        missed = []
         for dep_key, dep_attempt, address in failures:
             dep = core.tasks.get(dep_key)
             if dep is None or dep.status is not MEMORY or dep_attempt not in (0, dep.attempt):
-                continue
+                continue  # it is gone, or was to be made there and was not
+            missed.append((dep_key, address))
             for holder in dep.holders:
                 if holder.address == address:
                     core.row(holder, FREE, (dep_key, dep.attempt))
@@ -119,15 +122,18 @@ def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=False)
             continue
         core.unassign(ts)
+        if not missed:
+            core.retreat(ts)
+            continue
         counts = core.unfetched.setdefault(key, {})
-        for dep_key, _, _ in failures:
+        for dep_key, _ in missed:
             counts[dep_key] = counts.get(dep_key, 0) + 1
         worst, count = max(counts.items(), key=lambda item: item[1])
         if count < UNFETCHED_MAX:
             core.retreat(ts)
             continue
         text = (
-            f"task {key!r} could not get its input {worst!r} in {count} attempts, last from {failures[0][2]}. Either "
+            f"task {key!r} could not get its input {worst!r} in {count} attempts, last from {missed[0][1]}. Either "
             "workers cannot reach each other (check --host and firewalls), or the value cannot be pickled (return "
             "something that can)."
         )

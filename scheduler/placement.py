@@ -2,8 +2,9 @@
 
 Everything runnable waits here, at the scheduler. ``place`` runs once per batch: first every free thread gets one task,
 then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S`` and some round trips. A worker takes the lowest rank
-among its own queue and the common ones. A worker with a free thread and nothing to take helps the one with the longest
-queue of its own, if moving the inputs costs less than waiting there would.
+among its own queue and the common ones. If there is nothing, it is sent what will be runnable there as soon as what it was
+sent before has ended: a chain of short tasks goes over as a whole. A worker with a free thread and nothing to take helps the
+one with the longest queue of its own, if moving the inputs costs less than waiting there would.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
-from ..protocol.messages import COMPUTE, FLAG_WANTED, RECALL, TERMS, Row
-from .state import ASSIGNED, QUEUED, TaskState, WorkerState
+from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_WANTED, TERMS, Row
+from .state import ASSIGNED, DURATION_FLOOR_S, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
-    from .queues import Queue, Requirement
+    from .queues import Queue
 
 #: Seconds of work per thread sent ahead of what runs: some round trips on a busy machine.
 LOOKAHEAD_S: Final = 0.010
@@ -27,16 +28,16 @@ ROUND_TRIPS: Final = 3.0
 ROUND_TRIP_MAX_S: Final = 1.0
 #: Runs sent to one worker at most, beyond its threads.
 AHEAD_MAX: Final = 1000
+#: Of a task with more dependents than this, none is sent before it has ended: others may want to help with them.
+FEW_DEPENDENTS: Final = 3
+#: Of what a worker was sent last, for how many tasks per thread dependents are looked at.
+LEADERS: Final = 2
 #: What moving one input costs beside its bytes: a round trip between workers, pickling on both sides.
 MOVE_LATENCY_S: Final = 0.001
 #: Bytes per second between workers, assumed.
 BANDWIDTH: Final = 500e6
 #: Holders of one input that are compared, and named to a worker that lacks it: of many, some will do.
 HOLDERS_COMPARED: Final = 16
-#: A worker that has reported nothing for so long is taken to be busy with longer tasks than estimated.
-SILENCE_S: Final = 0.05
-#: Seconds between two looks for what may be recalled, at least, for each worker that is looked at: a small part of the time.
-RECALL_S: Final = 5e-6
 #: Workers with queues of their own that one who could help compares: of many, the longest of a few will do.
 QUEUES_COMPARED: Final = 4
 #: Idle workers that try in vain to help, in one turn; the next turn begins with others.
@@ -154,8 +155,6 @@ def place(core: Core) -> None:
 
     Only workers whose room has changed are looked at, and as many of the others as there are tasks for them.
     """
-    if core.special or core.reserved:
-        place_suspects(core)
     queued = core.totals
     touched = core.roomy
     if touched:
@@ -170,6 +169,7 @@ def place(core: Core) -> None:
                 free[ws] = None
             else:
                 full[ws] = None
+                core.idle.pop(ws, None)
     for ws in free:
         core.idle.pop(ws, None)
         core.hungry.pop(ws, None)
@@ -200,6 +200,8 @@ def _serve(core: Core, free: list[WorkerState], full: dict[WorkerState, None]) -
             ts = _take(core, ws)
             if ts is None:
                 core.idle[ws] = None
+                if ws.assigned:
+                    _send_followers(core, ws)
                 continue
             assign(core, ws, ts)
             if ws.sent < ws.nthreads:
@@ -211,16 +213,59 @@ def _serve(core: Core, free: list[WorkerState], full: dict[WorkerState, None]) -
 
 def _send_ahead(core: Core, ws: WorkerState) -> None:
     core.hungry.pop(ws, None)
-    limit = 0.0 if ws.reserved else ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
+    limit = 0.0 if ws.reserved else _window(ws)
     most = ws.nthreads + AHEAD_MAX
     while ws.sent < most and (ws.occupancy < limit or _may_prefetch(core, ws)):
         ts = _take(core, ws)
         if ts is None:
             core.hungry[ws] = None
+            _send_followers(core, ws)
             break
         assign(core, ws, ts)
     if ws.sent > ws.nthreads:
         core.ahead[ws] = None
+
+
+def _window(ws: WorkerState) -> float:
+    """Seconds of work that a worker is sent ahead."""
+    return ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
+
+
+def _send_followers(core: Core, ws: WorkerState) -> None:
+    """Send what lacks nothing but results of what the worker has been sent, as far as all is short."""
+    if ws.reserved or not ws.accepting:
+        return
+    window = _window(ws)
+    last = ws.nthreads * LEADERS
+    leaders = [*islice(reversed(ws.assigned), last), *islice(reversed(ws.following), last)]
+    while leaders:
+        followers = []
+        for leader in leaders:
+            if leader.live_dependents > FEW_DEPENDENTS:
+                continue
+            for ts in leader.each_dependent():
+                if ts.status is not WAITING or not _may_follow(core, ws, ts):
+                    continue
+                if len(ws.following) >= AHEAD_MAX or ws.occupancy + len(ws.following) * ts.estimate >= window:
+                    return
+                ws.following[ts] = None
+                _send(core, ws, ts, 0)
+                followers.append(ts)
+        leaders = followers
+
+
+def _may_follow(core: Core, ws: WorkerState, ts: TaskState) -> bool:
+    """Whether the worker has all inputs of a waiting task, or makes them; sets the estimate."""
+    duration = ts.prefix.duration
+    if duration is None or ts.requirement is not core.common:
+        return False
+    if ts.waiting_on > len(ws.assigned) + len(ws.following):
+        return False
+    for dep in ts.deps:
+        if dep not in ws.stored and (dep.worker is not ws or (dep not in ws.assigned and dep not in ws.following)):
+            return False
+    ts.estimate = max(duration, DURATION_FLOOR_S)
+    return True
 
 
 def _may_prefetch(core: Core, ws: WorkerState) -> bool:
@@ -259,16 +304,20 @@ def _take(core: Core, ws: WorkerState) -> TaskState | None:
 
 def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
     """Send a task, which is in no queue any more, to a worker."""
-    core.last_attempt += 1
-    ts.attempt = core.last_attempt
-    ts.worker = ws
-    core.move(ts, ASSIGNED)
     if not ws.assigned:
         ws.last_result = core.now
     ws.assigned[ts] = None
     ws.occupancy += ts.estimate
     if ts.requirement.resources is not None:
         ts.requirement.take(ws)
+    _send(core, ws, ts, flags)
+
+
+def _send(core: Core, ws: WorkerState, ts: TaskState, flags: int) -> None:
+    core.last_attempt += 1
+    ts.attempt = core.last_attempt
+    ts.worker = ws
+    core.move(ts, ASSIGNED)
     function = ts.function
     assert function is not None
     if function.func_id not in ws.functions:
@@ -282,9 +331,11 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
             [
                 (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in _some_holders(core, dep)]))
                 for dep in ts.deps
-                if dep not in ws.stored
+                if dep not in ws.stored and dep.holders
             ]
         )
+        if ts.waiting_on:
+            flags |= FLAG_FOLLOWS
         if locations:
             ws.fetching[ts] = None
     if ts.terms is not None and ts.terms.for_worker is not None:
@@ -292,68 +343,6 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
     if ts.wanted_by:
         flags |= FLAG_WANTED
     core.row(ws, COMPUTE, (ts.key, ts.attempt, function.func_id, ts.payload, ts.rank, deps, locations, flags))
-
-
-# ---- suspects -------------------------------------------------------------------------------------------------------
-
-
-def place_suspects(core: Core) -> None:
-    """Give each suspect a worker to itself, and workers that no suspect needs any more back to all.
-
-    A reserved worker is given nothing else; its suspect is sent when the last run before has ended. What has left the slots
-    may go on beside it, or tasks that wait for others might wait for ever; workers without such come first. While other
-    tasks wait as well, suspects get half of the workers.
-    """
-    asking = [requirement for requirement in core.special if requirement.usual is not None and requirement.queue.length]
-    waiting = sum(requirement.queue.length for requirement in asking)
-    free: list[WorkerState] = []  # reserved, and without a suspect so far
-    for ws in list(core.reserved):
-        if any(ts.requirement.usual is not None for ts in ws.assigned):
-            continue
-        if len(free) < waiting and ws.accepting and any(requirement.admits(ws) for requirement in asking):
-            free.append(ws)
-        else:
-            release(core, ws)
-    most = len(core.workers) if core.totals[QUEUED] == waiting else max(1, len(core.workers) // 2)
-    for requirement in asking:
-        while len(free) < waiting and len(core.reserved) < most:
-            quietest = _quietest(core, requirement)
-            if quietest is None:
-                break
-            reserve(core, quietest)
-            free.append(quietest)
-    for ws in free:
-        if not ws.assigned and not ws.abandoned_slots:
-            able = [requirement for requirement in asking if requirement.admits(ws) and requirement.has_resources(ws)]
-            suspects = [ts for requirement in able if (ts := requirement.queue.peek()) is not None]
-            if suspects:
-                ts = min(suspects, key=lambda ts: (ts.rank, ts.ticket))
-                ts.requirement.queue.pop()
-                assign(core, ws, ts)
-
-
-def _quietest(core: Core, requirement: Requirement) -> WorkerState | None:
-    """The worker that will soonest have nothing to run beside a suspect."""
-    able = [ws for ws in core.workers.values() if ws.accepting and not ws.reserved and requirement.admits(ws)]
-    return min(able, key=lambda ws: (len(ws.long_running), ws.sent, ws.occupancy), default=None)
-
-
-def reserve(core: Core, ws: WorkerState) -> None:
-    """Keep a worker for a suspect."""
-    ws.reserved = True
-    core.idle.pop(ws, None)
-    core.reserved[ws] = None
-    for ts in list(ws.assigned)[ws.nthreads :]:  # not started yet, most likely
-        if ts.attempt not in ws.recalled:
-            ws.recalled[ts.attempt] = None
-            core.row(ws, RECALL, (ts.key, ts.attempt))
-
-
-def release(core: Core, ws: WorkerState) -> None:
-    """A worker need not be kept for a suspect any more."""
-    ws.reserved = False
-    core.reserved.pop(ws, None)
-    core.roomy[ws] = None
 
 
 # ---- helping others -------------------------------------------------------------------------------------------------
@@ -438,40 +427,6 @@ def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
     if ws.memory_limit and total > ws.memory_limit:
         return -1.0
     return missing / BANDWIDTH + count * MOVE_LATENCY_S
-
-
-def recall(core: Core) -> None:
-    """When a worker idles while another sits on tasks it cannot have started: ask for those back."""
-    if core.now < core.recall_at or not may_recall(core):
-        return
-    room = sum(ws.nthreads - ws.sent for ws in core.idle)
-    soonest = core.now + SILENCE_S
-    for victim in list(core.ahead):
-        surplus = victim.sent - victim.nthreads - len(victim.recalled)
-        due = victim.last_result + SILENCE_S + victim.round_trip
-        if victim.sent <= victim.nthreads:
-            del core.ahead[victim]
-        elif core.now < due:
-            soonest = min(soonest, due)
-        elif surplus > 0 and room > 0:
-            room -= _recall_from(core, victim, min(surplus, room))
-    core.recall_at = max(soonest, core.now + RECALL_S * (len(core.idle) + len(core.ahead)))
-
-
-def _recall_from(core: Core, victim: WorkerState, most: int) -> int:
-    """Ask a worker for the tasks back that it was sent last, if anybody may run them; returns for how many."""
-    count = 0
-    for ts in list(victim.assigned)[::-1][:most]:
-        if ts.attempt not in victim.recalled and any(ts.requirement.admits(ws) for ws in core.idle):
-            victim.recalled[ts.attempt] = None
-            core.row(victim, RECALL, (ts.key, ts.attempt))
-            count += 1
-    return count
-
-
-def may_recall(core: Core) -> bool:
-    """Whether ``recall`` could find something to do, now or soon."""
-    return bool(core.idle and core.ahead)
 
 
 def unbind(core: Core, ws: WorkerState) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.messages import FLAG_ANYWAY
 from .events import Instruction, Warn
-from .placement import assign, reserve, unbind
+from .placement import assign, unbind
 from .state import QUEUED, WorkerState
+from .suspects import reserve
 
 if TYPE_CHECKING:
     from .core import Core

@@ -61,7 +61,7 @@ def _worker_map(machine: SchedulerMachine, ws: WorkerState) -> dict[str, Any]:
         "resources": ws.resources,
         "status": ws.standing,
         "metrics": ws.metrics,
-        "tasks": ws.sent + len(ws.long_running),
+        "tasks": ws.sent + len(ws.following) + len(ws.long_running),
         "queued": ws.local.length,
         "stored": len(ws.stored),
         "nbytes": ws.nbytes,
@@ -138,9 +138,7 @@ def has_what(
 
 def processing(machine: SchedulerMachine, peer: Asker, request: int) -> list[tuple[str, tuple[Key, ...]]]:
     """Keys assigned, by worker address."""
-    return [
-        (ws.address, tuple(ts.key for ts in [*ws.assigned, *ws.long_running])) for ws in machine.core.workers.values()
-    ]
+    return [(ws.address, tuple(ts.key for ts in ws.runs())) for ws in machine.core.workers.values()]
 
 
 def explain_key(machine: SchedulerMachine, peer: Asker, request: int, key: Key) -> str:

@@ -117,7 +117,7 @@ class Requirement:
         self._solitary: Requirement | None = None
 
     def solitary(self) -> Requirement:
-        """The same for suspects: a worker to itself. ``placement.place_suspects`` chooses it."""
+        """The same for suspects: a worker to itself. ``suspects.place_suspects`` chooses it."""
         if self._solitary is None:
             self._solitary = Requirement(self.workers, self.loose, self.resources)
             self._solitary.usual = self

@@ -39,7 +39,7 @@ def leave(core: Core, ws: WorkerState, reason: str) -> None:
 
 def remember(core: Core, ws: WorkerState) -> None:
     """A worker is given up that may come back: note which attempts are its own."""
-    attempts = array("q", [ts.attempt for table in (ws.stored, ws.assigned, ws.long_running) for ts in table])
+    attempts = array("q", [ts.attempt for table in (ws.stored, ws.runs()) for ts in table])
     attempts.extend(ws.abandoned)
     if ws.absence is not None:
         attempts.extend(ws.absence.given)

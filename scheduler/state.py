@@ -40,7 +40,7 @@ FORGOTTEN: Final = Status.FORGOTTEN
 #: The legal moves. docs/design.md shows them as a diagram made from this table.
 MOVES: Final[dict[Status, tuple[Status, ...]]] = {
     RELEASED: (WAITING, QUEUED, MEMORY, ERRED, RETRYING, FORGOTTEN),
-    WAITING: (QUEUED, RELEASED, ERRED, FORGOTTEN),
+    WAITING: (QUEUED, ASSIGNED, RELEASED, ERRED, FORGOTTEN),
     QUEUED: (ASSIGNED, WAITING, RELEASED, ERRED, FORGOTTEN),
     ASSIGNED: (MEMORY, QUEUED, WAITING, RELEASED, ERRED, RETRYING, FORGOTTEN),
     MEMORY: (RELEASED, FORGOTTEN),
@@ -49,6 +49,10 @@ MOVES: Final[dict[Status, tuple[Status, ...]]] = {
     FORGOTTEN: (),
 }
 _MASKS: Final = [sum(1 << target for target in MOVES[status]) for status in Status]
+
+
+#: No estimate is below this: it bounds how many tasks a worker is sent ahead.
+DURATION_FLOOR_S: Final = 20e-6
 
 
 class Function:
@@ -157,7 +161,7 @@ class TaskState:
         self.worker: WorkerState | None = None  # where it is ASSIGNED, or QUEUED if that is a worker's own queue
         self.estimate = 0.0  # seconds it counts for where it is queued or assigned
         self.ticket = 0  # names its entry in a queue; older entries are stale
-        self.waiting_on = 0  # inputs not in memory, while WAITING
+        self.waiting_on = 0  # inputs not in memory, while WAITING, or ASSIGNED and following
         self.holders: tuple[WorkerState, ...] = ()  # exactly when MEMORY
         self.nbytes = 0
         self.type_name = ""
@@ -169,6 +173,16 @@ class TaskState:
 
     def __repr__(self) -> str:
         return f"<TaskState {self.key!r} {self.status.name.lower()}>"
+
+    @property
+    def follows(self) -> bool:
+        """Whether it was sent to a worker that is still to make some of its inputs."""
+        return (
+            self.waiting_on > 0
+            and self.status is ASSIGNED
+            and self.worker is not None
+            and self in self.worker.following
+        )
 
     def each_dependent(self) -> Iterator[TaskState]:
         """The dependents that are not forgotten, oldest first."""
@@ -246,6 +260,7 @@ class WorkerState(Peer):
         "busy",
         "copying",
         "fetching",
+        "following",
         "free_resources",
         "functions",
         "host",
@@ -293,6 +308,7 @@ class WorkerState(Peer):
         self.absence: Absence | None = None  # it is unresponsive meanwhile
         self.reserved = False  # for a suspect, which runs alone
         self.assigned: dict[TaskState, None] = {}  # sent and holding a thread slot, oldest first
+        self.following: dict[TaskState, None] = {}  # sent, to run after what it was sent before: lacks nothing else
         self.long_running: dict[TaskState, None] = {}  # sent, running outside of the slots
         self.abandoned: dict[int, Abandoned] = {}  # attempts given up, not answered yet
         self.abandoned_slots = 0  # of those, the ones that hold a thread slot
@@ -312,6 +328,10 @@ class WorkerState(Peer):
     def subtract(self, estimate: float) -> None:
         """Take a run out of the occupancy; exactly zero when nothing is left."""
         self.occupancy = self.occupancy - estimate if self.assigned or self.abandoned_slots else 0.0
+
+    def runs(self) -> list[TaskState]:
+        """All that was sent and is neither answered nor given up."""
+        return [*self.assigned, *self.following, *self.long_running]
 
     @property
     def accepting(self) -> bool:

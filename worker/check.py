@@ -50,6 +50,9 @@ def check(machine: WorkerMachine) -> None:
     _expect("terms of runs that are not here", [attempt for attempt in machine.terms if attempt not in early], [])
     for want in machine.fetches.wants.values():
         held = machine.data.get(want.key)
+        if want.made_here:
+            leader = machine.tasks.get(want.key)
+            _expect(f"{want!r} is being made", leader is not None and leader.attempt == want.attempt, True)
         _expect(f"{want!r} is held", held is not None and held[0] >= want.attempt, False)
     machine.fetches.check()
 

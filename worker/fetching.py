@@ -32,7 +32,7 @@ REACH_TIMEOUT_S: Final = 3.0
 class Want:
     """Data that this worker lacks, and that waiting tasks need or the scheduler wants copied."""
 
-    __slots__ = ("acquired", "attempt", "failed", "holders", "key", "nbytes", "peer", "tasks")
+    __slots__ = ("acquired", "attempt", "failed", "holders", "key", "made_here", "nbytes", "peer", "tasks")
 
     def __init__(self, key: Key, attempt: int, nbytes: int, holders: list[str]) -> None:
         self.key = key
@@ -48,6 +48,8 @@ class Want:
         self.acquired = False
         #: in whose queue or request it is
         self.peer: Peer | None = None
+        #: whether nobody is asked, as a run of this worker is to make it
+        self.made_here = False
 
     def __repr__(self) -> str:
         return f"<Want {self.key!r} attempt {self.attempt} for {len(self.tasks)} tasks>"
@@ -100,13 +102,20 @@ class Fetches:
             held = data.get(key)
             if held is None or held[0] < attempt:
                 want = self.want(task, key, attempt, nbytes, addresses)
-                if want.peer is None:
+                if want.peer is None and not want.made_here:
                     hopeless = want
         if self.wants:
             for key in deps:
                 if key not in data and key not in task.missing and key in self.wants:
                     self.join(task, self.wants[key])
         return hopeless
+
+    def await_run(self, task: Task, key: Key, attempt: int) -> None:
+        """Make ``task`` wait for what another run of this worker makes."""
+        want = self._open(key, attempt, 0, ())
+        if want.peer is None:
+            want.made_here = True
+        self.join(task, want)
 
     def want(self, task: Task, key: Key, attempt: int, nbytes: int, addresses: tuple[str, ...]) -> Want:
         """Make ``task`` wait for an input. If there is nobody to ask, the want returned has no ``peer``."""
@@ -286,13 +295,14 @@ class Fetches:
         """Recompute what is derived; raise InternalError where it differs."""
         for key, want in self.wants.items():
             peer = want.peer
-            if (
-                want.key != key
-                or not (want.tasks or want.acquired)
-                or peer is None
-                or self.peers.get(peer.address) is not peer
-            ):
-                raise InternalError(f"{want!r} is wanted of nobody or by nobody")
+            if want.key != key or not (want.tasks or want.acquired):
+                raise InternalError(f"{want!r} is wanted by nobody")
+            if want.made_here:
+                if peer is not None:
+                    raise InternalError(f"{want!r} is made here and asked for")
+                continue
+            if peer is None or self.peers.get(peer.address) is not peer:
+                raise InternalError(f"{want!r} is wanted of nobody")
             if (peer.queue.get(key) is want) is (peer.asked.get(key) is want):
                 raise InternalError(f"{want!r} is in no queue of {peer.address}, or is asked for as well")
         for peer in self.peers.values():

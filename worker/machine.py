@@ -9,13 +9,12 @@ UNFETCHED or RECALLED, even if nobody wants it any more, because the scheduler b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 from ..base.errors import ProtocolError
 from ..base.keys import Key
 from ..protocol import messages as m
-from ..protocol.messages import Message, Row, in_slices
+from ..protocol.messages import Message, Row
 from .check import check
 from .events import (
     Beat,
@@ -44,10 +43,10 @@ from .events import (
     Undefine,
     Weighed,
 )
-from .fetching import Fetches, Want
-from .inventory import KEPT, hold, inventory
-from .pressure import Pressure
-from .state import Task, TaskIndex, TaskState
+from .fetching import Want
+from .inventory import hold, inventory
+from .state import Task, TaskState
+from .tables import Tables
 
 _WAITING: Final = TaskState.WAITING
 _READY: Final = TaskState.READY
@@ -55,15 +54,8 @@ _RUNNING: Final = TaskState.RUNNING
 _SECEDED: Final = TaskState.SECEDED
 _GONE: Final = TaskState.GONE
 
-#: The order in which the rows of one batch are told to the scheduler: a copy before the run that ended because of it.
-_REPORTS: Final = (m.SECEDED, m.RECALLED, m.REPLICAS, m.RESULTS, m.FINAL, m.ERRORS, m.OVERDUE, m.UNFETCHED)
 
-
-def _report(op: int, rows: tuple[Row, ...]) -> Message:
-    return (op, rows)
-
-
-class WorkerMachine:
+class WorkerMachine(Tables):
     """The state of one life of a worker.
 
     Parameters
@@ -90,27 +82,9 @@ class WorkerMachine:
     """
 
     def __init__(self, incarnation: str, nthreads: int, address: str = "", pause_at: int = 0) -> None:
-        self.incarnation = incarnation
-        self.address = address
-        #: current tasks by key
-        self.tasks: dict[Key, Task] = {}
-        #: what the executor holds, by attempt; also those that were freed or superseded meanwhile
-        self.runs: dict[int, Task] = {}
-        #: copies held here: (attempt, bytes, name of the type if known). A higher attempt is newer and replaces a lower one
-        self.data: dict[Key, tuple[int, int, str]] = {}
-        #: those that the scheduler has defined here
-        self.functions: dict[bytes, None] = {}
-        #: whether there is a scheduler to report to
-        self.linked = True
-        #: rows of TERMS, by attempt, of runs that are not at the executor yet
-        self.terms: dict[int, Row] = {}
-        self.pressure = Pressure(pause_at)
+        super().__init__(incarnation, nthreads, address, pause_at)
         self.heartbeat_s = 0.0
         self._deadline: float | None = None
-        self.fetches = Fetches(address, int(incarnation, 16))
-        self.index = TaskIndex(nthreads)
-        self._out: list[Instruction] = []
-        self._reports: dict[int, list[Row]] = {op: [] for op in _REPORTS}
         self._events: dict[type, Callable[[float, Any], None]] = {
             Received: self._received,
             ExecutionEnded: self._execution_ended,
@@ -156,13 +130,9 @@ class WorkerMachine:
         """
         self._events[type(event)](now, event)
         self._feed()
+        self._forsake()
         self._out += self.fetches.plan()
-        for op, rows in self._reports.items():
-            if rows and self.linked:
-                self._out += map(Send, in_slices(rows, partial(_report, op)))
-                rows.clear()
-            elif rows and op not in KEPT:
-                rows.clear()
+        self._report()
         out, self._out = self._out, []
         return out
 
@@ -218,12 +188,20 @@ class WorkerMachine:
             tasks[task.key] = task
             if row[5]:
                 hopeless = self.fetches.require(task, row[5], row[6], self.data)
+                if row[7] & m.FLAG_FOLLOWS:
+                    self._follow(task)
                 if task.missing:
                     self.index.move(task, _WAITING)
                     if hopeless is not None:
                         self._give_up(hopeless)
                     continue
             self.index.move(task, _READY)
+
+    def _follow(self, task: Task) -> None:
+        """Wait for runs of our own that are to make what nobody has yet."""
+        for key in task.row[5]:
+            if key not in self.data and key not in task.missing and (leader := self.tasks.get(key)) is not None:
+                self.fetches.await_run(task, key, leader.attempt)
 
     def _undefine(self, now: float, message: Message) -> None:
         self._out.append(Undefine(message[1]))
@@ -269,7 +247,7 @@ class WorkerMachine:
                 self._reports[m.REPLICAS].append((key, held[0]))
                 continue
             want = self.fetches.acquire(key, attempt, nbytes, addresses)
-            if want.peer is None:
+            if want.peer is None and not want.made_here:
                 self._give_up(want)
 
     def _gather(self, now: float, message: Message) -> None:
@@ -318,7 +296,7 @@ class WorkerMachine:
         task = self.runs.get(attempt)
         if task is None or self.tasks.get(key) is not task:
             return
-        del self.tasks[key]
+        self._drop(task)
         if event.final:
             self._reports[m.FINAL].append((key, attempt))
         self._reports[m.OVERDUE].append(event.row)
@@ -329,7 +307,7 @@ class WorkerMachine:
         self.index.move(task, _GONE)
         if self.tasks.get(task.key) is not task:
             return False
-        del self.tasks[task.key]
+        self._drop(task)
         return True
 
     def _seceded(self, now: float, event: Seceded) -> None:
@@ -365,14 +343,6 @@ class WorkerMachine:
             self._out.append(Bind(bound))
         if rows:
             self._out.append(Execute(rows))
-
-    def _inputs_held(self, task: Task) -> bool:
-        """Whether the inputs are here; if not (they were freed, or never were), the scheduler is told."""
-        lost = tuple((key, 0, self.address) for key in task.row[5] if key not in self.data)
-        if lost:
-            self._forget(task)
-            self._reports[m.UNFETCHED].append((task.key, task.attempt, lost))
-        return not lost
 
     # ---- data -------------------------------------------------------------------------------------------------------
 
@@ -414,10 +384,6 @@ class WorkerMachine:
         self._arrived(want)
         return True
 
-    def _arrived(self, want: Want) -> None:
-        for task in self.fetches.arrived(want):
-            self.index.move(task, _READY)
-
     def _fetch_stalled(self, now: float, event: FetchStalled) -> None:
         self.fetches.ask_others(event.address, event.request)
 
@@ -429,15 +395,6 @@ class WorkerMachine:
     def _failed(self, want: Want, address: str) -> None:
         if self.fetches.wants.get(want.key) is want and not self.fetches.failed(want, address):
             self._give_up(want)
-
-    def _give_up(self, want: Want) -> None:
-        failed = tuple((want.key, want.attempt, address) for address in want.failed or ("",))
-        for task in list(want.tasks.values()):
-            self._forget(task)
-            self._reports[m.UNFETCHED].append((task.key, task.attempt, failed))
-        if want.acquired:
-            self.fetches.forget(want)
-            self._reports[m.UNFETCHED].append((want.key, want.attempt, failed))
 
     def _stored(self, now: float, event: Stored) -> None:
         stale: list[Copy] = []
@@ -474,25 +431,6 @@ class WorkerMachine:
             self._beat()
             if self.pressure.paused:
                 self._give_back([(task.key, task.attempt) for task in self.tasks.values()])
-
-    # ---- ends of tasks ----------------------------------------------------------------------------------------------
-
-    def _forget(self, task: Task) -> None:
-        """Drop a task that the executor does not hold."""
-        self.fetches.leave(task)
-        self.terms.pop(task.attempt, None)
-        del self.tasks[task.key]
-        self.index.move(task, _GONE)
-
-    def _abandon(self, task: Task) -> None:
-        """Nobody wants this attempt any more. If the executor holds it, it is answered for when that reports."""
-        copy = (task.key, task.attempt)
-        if task.attempt in self.runs:
-            del self.tasks[task.key]
-            self._out.append(Cancel([copy], running=True))
-        else:
-            self._forget(task)
-            self._reports[m.RECALLED].append(copy)
 
     def check(self) -> None:
         """Recompute every derived index; raise InternalError where one differs. For tests: it reads everything."""

@@ -121,18 +121,6 @@ def test_a_seceded_run_gives_its_slot_to_another() -> None:
     assert cluster.outcomes() == {"long": "memory", "next": "memory"}
 
 
-def test_observers_see_the_runs() -> None:
-    from myscheduler.scheduler.events import PeerJoined
-    from tests.support.scheduler import VERSIONS
-
-    cluster = Cluster(workers=1)
-    cluster.step(PeerJoined("o", m.Role.OBSERVER, {"versions": VERSIONS}))
-    cluster.say("o", (m.OBSERVE,))
-    cluster.submit({"x": ()})
-    cluster.finish("w0", cluster.runs("w0"), seconds=0.5)
-    assert cluster.rows("o", m.EVENTS) == [("x", "w0", 0, 0.0, 0.5, True)]
-
-
 def test_every_answer_of_the_past_is_counted_and_changes_nothing() -> None:
     cluster = Cluster(workers=2)
     cluster.submit({"x": ()})

@@ -52,6 +52,12 @@ MUTANTS = (
         "assert ws",
     ),
     Mutant(
+        "leave those alone that were to follow a run without result",
+        "worker.machine",
+        "self._forsaken.append(want)",
+        "assert want",
+    ),
+    Mutant(
         "keep the slot of an abandoned run",
         "scheduler.core",
         "if given_up.slot:\n                ws.abandoned_slots -= 1",
@@ -81,8 +87,8 @@ MUTANTS = (
     Mutant(
         "forget the seceded runs of a dead worker",
         "scheduler.membership",
-        "for ts in [*ws.assigned, *ws.long_running]:",
-        "for ts in list(ws.assigned):",
+        "for ts in ws.runs():",
+        "for ts in [*ws.assigned, *ws.following]:",
     ),
     Mutant(
         "lose a dependent",
