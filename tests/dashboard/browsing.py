@@ -7,7 +7,6 @@ import importlib.util
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,9 @@ MISSING = [
     *([] if CHROMIUM else ["a chromium in PATH (apt-get install chromium)"]),
     *([] if importlib.util.find_spec("playwright") else ["playwright (pip install playwright)"]),
 ]
-#: For every module that needs a browser.
+#: For every module that needs a browser. Its tests run in one event loop, which is the browser's.
 NEEDS_BROWSER = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"BROWSER TESTS NOT RUN: missing {' and '.join(MISSING)}"),
@@ -36,10 +36,8 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'$$\\alert{x}$$<script>alert(2)</script
 
 
 @asynccontextmanager
-async def browser(folder: Path, width: int = 1400, height: int = 1000, **options: Any) -> AsyncIterator[Any]:
-    """A page in a fresh browser; fails if it says anything alarming or asks anybody but us."""
-    from playwright.async_api import async_playwright
-
+async def browser(chromium: Any, width: int = 1400, height: int = 1000, **options: Any) -> AsyncIterator[Any]:
+    """A page of a browser that knows nothing yet; fails if it says anything alarming or asks anybody but us."""
     alarms: list[str] = []
 
     def complain_of(message: Any) -> None:
@@ -50,24 +48,17 @@ async def browser(folder: Path, width: int = 1400, height: int = 1000, **options
         if not is_ours(request.url):
             alarms.append(f"request: {request.url}")
 
-    async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            folder / "profile",
-            executable_path=CHROMIUM,
-            args=ARGUMENTS,
-            viewport={"width": width, "height": height},
-            **options,
-        )
-        page: Any = await context.new_page()
-        page.on("console", complain_of)
-        page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: alarms.append(f"dialog: {dialog.message}"))
-        page.on("request", look_where)
-        page.alarms = alarms
-        try:
-            yield page
-        finally:
-            await context.close()
+    context = await chromium.new_context(viewport={"width": width, "height": height}, **options)
+    page: Any = await context.new_page()
+    page.on("console", complain_of)
+    page.on("pageerror", lambda error: alarms.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: alarms.append(f"dialog: {dialog.message}"))
+    page.on("request", look_where)
+    page.alarms = alarms
+    try:
+        yield page
+    finally:
+        await context.close()
     assert not alarms, alarms
 
 
@@ -96,6 +87,13 @@ async def running(source: DemoSource) -> AsyncIterator[Site]:
 async def open_page(page: Any, site: Site) -> None:
     await page.goto(site.link)
     await page.wait_for_selector("body.ready", timeout=30_000)
+
+
+async def enter(page: Any, site: Site) -> None:
+    """Log in without the first page, which takes seconds to draw."""
+    name, _, value = (await site.cookie()).partition("=")
+    cookie = {"name": name, "value": value, "url": f"http://{site.host}", "httpOnly": True, "sameSite": "Strict"}
+    await page.context.add_cookies([cookie])
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import re
 import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +28,8 @@ async def columns(page: Any) -> dict[str, int]:
     )
 
 
-async def test_the_page_shows_a_live_cluster(tmp_path: Path) -> None:
-    async with running(DemoSource(workers=6, threads=4)) as site, browser(tmp_path) as page:
+async def test_the_page_shows_a_live_cluster(chromium: Any) -> None:
+    async with running(DemoSource(workers=6, threads=4)) as site, browser(chromium) as page:
         await open_page(page, site)
         assert page.url.endswith("/status"), "the token is gone from the address"
         await until(lambda: page.locator("#link.good").count())
@@ -67,8 +66,8 @@ async def _drag(page: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 800, 1400])
-async def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> None:
-    async with running(DemoSource(workers=2)) as site, browser(tmp_path, width, 844) as page:
+async def test_nothing_is_cut_off_at_any_width(chromium: Any, width: int) -> None:
+    async with running(DemoSource(workers=2)) as site, browser(chromium, width, 844) as page:
         await open_page(page, site)
         assert await page.evaluate("document.documentElement.scrollWidth") == width
         cut = await page.evaluate(
@@ -78,30 +77,30 @@ async def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> No
         assert cut == []
 
 
-async def test_empty_pages_say_what_to_do(tmp_path: Path) -> None:
+async def test_empty_pages_say_what_to_do(chromium: Any) -> None:
     source = DemoSource()
     source.model.set_connection("connected")
-    async with serving(source) as site, browser(tmp_path) as page:
+    async with serving(source) as site, browser(chromium) as page:
         await open_page(page, site)
         assert await page.locator("#stream-empty").is_visible()
         assert "client.map(" in await page.inner_text("#stream-empty")
         assert "myworker" in await page.inner_text("#workers-empty")
 
 
-async def test_a_page_that_is_opened_late_says_why_it_shows_no_runs(tmp_path: Path) -> None:
+async def test_a_page_that_is_opened_late_says_why_it_shows_no_runs(chromium: Any) -> None:
     source = DemoSource()
     source.step()
     overview = source._overview(0.0)
     source = DemoSource()
     source.model.set_connection("connected")
     source.model.set_overview(0.0, overview)
-    async with serving(source) as site, browser(tmp_path) as page:
+    async with serving(source) as site, browser(chromium) as page:
         await open_page(page, site)
         await until(lambda: when(page.inner_text("#stream-empty"), lambda text: "Runs are recorded while" in text))
         assert "client.map(" not in await page.inner_text("#stream-empty")
 
 
-async def test_no_name_becomes_markup(tmp_path: Path) -> None:
+async def test_no_name_becomes_markup(chromium: Any) -> None:
     source = DemoSource(workers=2, names=((HOSTILE, 0.2, 0.01), ("plain", 0.2, 0.01)))
     source.model.name = HOSTILE
     original = source._overview
@@ -113,7 +112,7 @@ async def test_no_name_becomes_markup(tmp_path: Path) -> None:
         return {**reply, "address": HOSTILE}
 
     source._overview = overview  # type: ignore[method-assign]
-    async with running(source) as site, browser(tmp_path) as page:
+    async with running(source) as site, browser(chromium) as page:
         await open_page(page, site)
         await until(lambda: page.locator("#progress li").count())
         await _hover_over_a_task(page)
@@ -137,8 +136,8 @@ async def _hover_over_a_task(page: Any) -> None:
     await until(shown)
 
 
-async def test_a_tooltip_tells_about_a_task(tmp_path: Path) -> None:
-    async with running(DemoSource()) as site, browser(tmp_path) as page:
+async def test_a_tooltip_tells_about_a_task(chromium: Any) -> None:
+    async with running(DemoSource()) as site, browser(chromium) as page:
         await open_page(page, site)
         await until(lambda: page.locator("#progress li").count())
         await _hover_over_a_task(page)
@@ -146,8 +145,8 @@ async def test_a_tooltip_tells_about_a_task(tmp_path: Path) -> None:
         assert await until(lambda: page.locator(".bk-Tooltip", has_text=shown).count())
 
 
-async def test_a_finger_scrolls_the_page(tmp_path: Path) -> None:
-    async with running(DemoSource()) as site, browser(tmp_path, 390, 844, has_touch=True, is_mobile=True) as page:
+async def test_a_finger_scrolls_the_page(chromium: Any) -> None:
+    async with running(DemoSource()) as site, browser(chromium, 390, 844, has_touch=True, is_mobile=True) as page:
         await open_page(page, site)
         actions = await page.evaluate(
             "(() => { const found = []; const walk = (root) => { for (const e of root.querySelectorAll('*')) {"
@@ -158,9 +157,9 @@ async def test_a_finger_scrolls_the_page(tmp_path: Path) -> None:
         assert all(action == "auto" or "pan-y" in action for action in actions)
 
 
-async def test_a_lost_scheduler_is_said(tmp_path: Path) -> None:
+async def test_a_lost_scheduler_is_said(chromium: Any) -> None:
     source = DemoSource()
-    async with serving(source) as site, browser(tmp_path) as page:
+    async with serving(source) as site, browser(chromium) as page:
         source.step()
         await open_page(page, site)
         await until(lambda: page.locator("#link.good").count())
@@ -171,9 +170,9 @@ async def test_a_lost_scheduler_is_said(tmp_path: Path) -> None:
         assert "Lost the connection to the scheduler: it was killed." in await page.inner_text("#banner")
 
 
-async def test_why_nothing_goes_on_is_said_until_it_goes_on(tmp_path: Path) -> None:
+async def test_why_nothing_goes_on_is_said_until_it_goes_on(chromium: Any) -> None:
     source = DemoSource()
-    async with serving(source) as site, browser(tmp_path) as page:
+    async with serving(source) as site, browser(chromium) as page:
         source.step()
         await open_page(page, site)
         for why, shown in (
@@ -188,21 +187,24 @@ async def test_why_nothing_goes_on_is_said_until_it_goes_on(tmp_path: Path) -> N
             assert not await page.locator("body.stale").count()  # the numbers are not old
 
 
-async def test_a_dashboard_that_comes_back_is_found_again(tmp_path: Path) -> None:
+async def test_a_dashboard_that_comes_back_is_found_again(chromium: Any) -> None:
     from myscheduler.dashboard.server import Server
     from tests.dashboard.serving import TOKEN
 
     source = DemoSource()
     source.step()
-    async with browser(tmp_path) as page:
+    async with browser(chromium) as page:
+        await page.clock.install()
         async with serving(source) as site:
             await open_page(page, site)
             port = site.port
+        await page.clock.fast_forward(8_000)  # so long it waits for a sign of life, and looks whether there was one
         await until(lambda: page.locator("#banner:visible").count())
         assert "Lost the connection to the dashboard" in await page.inner_text("#banner")
         server = Server(source, TOKEN, [socket.create_server(("127.0.0.1", port))])
         server.start()
         try:
+            await page.clock.fast_forward(2_000)
             await until(lambda: page.locator("body.ready #link.good").count(), 30)
         finally:
             await server.stop()
@@ -211,9 +213,9 @@ async def test_a_dashboard_that_comes_back_is_found_again(tmp_path: Path) -> Non
         ]
 
 
-async def test_the_link_works_from_another_site(tmp_path: Path) -> None:
+async def test_the_link_works_from_another_site(chromium: Any) -> None:
     """Cookies are strict: a browser would not send them along a redirect that another site began."""
-    async with running(DemoSource()) as site, browser(tmp_path) as page:
+    async with running(DemoSource()) as site, browser(chromium) as page:
         page_text = f'<a href="{site.link}">dashboard</a>'
         other = await asyncio.start_server(lambda r, w: _answer(r, w, page_text), "127.0.0.1", 0)
         await page.goto(f"http://localhost:{other.sockets[0].getsockname()[1]}/")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.dashboard.browsing import HOSTILE, NEEDS_BROWSER, browser, open_page, running, until, when
+from tests.dashboard.browsing import HOSTILE, NEEDS_BROWSER, browser, enter, open_page, running, until, when
 from tests.dashboard.demo import DemoSource
 
 pytestmark = NEEDS_BROWSER
@@ -29,10 +28,10 @@ async def go(page: Any, site: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 800, 1400])
-async def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> None:
+async def test_nothing_is_cut_off_at_any_width(chromium: Any, width: int) -> None:
     source = DemoSource(names=(("score", 0.1, 0.01), ("word" * 30, 0.1, 0.01)))
-    async with running(source) as site, browser(tmp_path, width, 844) as page:
-        await open_page(page, site)
+    async with running(source) as site, browser(chromium, width, 844) as page:
+        await enter(page, site)
         for path in (*PATHS, f"task?key={'word' * 30}-1", f"tasks?name={'word' * 30}"):
             await go(page, site, path)
             assert await page.evaluate("document.documentElement.scrollWidth") == width, path
@@ -43,8 +42,8 @@ async def test_nothing_is_cut_off_at_any_width(tmp_path: Path, width: int) -> No
             assert cut == [], path
 
 
-async def test_the_stream_the_bars_and_the_workers_lead_on(tmp_path: Path) -> None:
-    async with running(DemoSource(workers=2)) as site, browser(tmp_path) as page:
+async def test_the_stream_the_bars_and_the_workers_lead_on(chromium: Any) -> None:
+    async with running(DemoSource(workers=2)) as site, browser(chromium) as page:
         await open_page(page, site)
         await until(lambda: page.locator("#progress li").count())
         await page.click("#progress a.name >> text=score")
@@ -72,9 +71,9 @@ async def _click_a_block(page: Any) -> None:
     await until(left)
 
 
-async def test_lists_are_read_page_by_page_and_by_state(tmp_path: Path) -> None:
-    async with running(DemoSource(workers=2)) as site, browser(tmp_path) as page:
-        await open_page(page, site)
+async def test_lists_are_read_page_by_page_and_by_state(chromium: Any) -> None:
+    async with running(DemoSource(workers=2)) as site, browser(chromium) as page:
+        await enter(page, site)
         await go(page, site, "tasks?name=score")
         assert await page.inner_text(".range") == "1 to 50 of 60"
         assert await page.locator("tbody tr").count() == 50
@@ -88,8 +87,8 @@ async def test_lists_are_read_page_by_page_and_by_state(tmp_path: Path) -> None:
         await until(lambda: when(page.inner_text(".range"), lambda text: text == "1 to 50 of 241"))
 
 
-async def test_a_workers_page_draws_its_past(tmp_path: Path) -> None:
-    async with running(DemoSource(workers=2)) as site, browser(tmp_path) as page:
+async def test_a_workers_page_draws_its_past(chromium: Any) -> None:
+    async with running(DemoSource(workers=2)) as site, browser(chromium) as page:
         await open_page(page, site)
         await go(page, site, "worker/worker-0")
         await until(lambda: page.locator(".lanes rect").count())
@@ -102,14 +101,14 @@ async def test_a_workers_page_draws_its_past(tmp_path: Path) -> None:
         lists = [await element.inner_text() for element in await page.locator(".lists .card").all()]
         assert [text.splitlines()[0] for text in lists] == ["At the worker", "Next", "Results"]
         assert "and 70 more" in lists[2]
-        source: Any = site.server.application.source
-        await until(lambda: when(asyncio.sleep(0, source.watchers), lambda watchers: watchers == 1))
+        left = site.server.application.applications["/status"]
+        await until(lambda: asyncio.sleep(0, not any(session.connection_count for session in left.sessions)))
 
 
-async def test_a_worker_that_leaves_is_said_and_may_come_back(tmp_path: Path) -> None:
+async def test_a_worker_that_leaves_is_said_and_may_come_back(chromium: Any) -> None:
     source = DemoSource(workers=2)
-    async with running(source) as site, browser(tmp_path) as page:
-        await open_page(page, site)
+    async with running(source) as site, browser(chromium) as page:
+        await enter(page, site)
         await go(page, site, "worker/0000000000000001")
         await until(lambda: page.locator(".title >> text=worker-1").count())
         source._workers = 1
@@ -117,16 +116,16 @@ async def test_a_worker_that_leaves_is_said_and_may_come_back(tmp_path: Path) ->
         assert await page.locator(".why a").get_attribute("href") == "../worker/worker-1"
 
 
-async def test_a_key_that_is_none_is_explained(tmp_path: Path) -> None:
-    async with running(DemoSource(workers=1)) as site, browser(tmp_path) as page:
-        await open_page(page, site)
+async def test_a_key_that_is_none_is_explained(chromium: Any) -> None:
+    async with running(DemoSource(workers=1)) as site, browser(chromium) as page:
+        await enter(page, site)
         await page.goto(f"http://{site.host}/task?key=~[")
         await until(lambda: page.locator("#banner:visible").count())
         assert "no key is written '~['" in await page.inner_text("#banner")
         page.alarms[:] = [alarm for alarm in page.alarms if "400" not in alarm]
 
 
-async def test_no_name_becomes_markup(tmp_path: Path) -> None:
+async def test_no_name_becomes_markup(chromium: Any) -> None:
     source = DemoSource(workers=1, names=((HOSTILE, 0.2, 0.01),))
     source.model.name = HOSTILE
     original = source.ask
@@ -148,8 +147,8 @@ async def test_no_name_becomes_markup(tmp_path: Path) -> None:
         return answer
 
     source.ask = ask  # type: ignore[method-assign]
-    async with running(source) as site, browser(tmp_path) as page:
-        await open_page(page, site)
+    async with running(source) as site, browser(chromium) as page:
+        await enter(page, site)
         for path in ("tasks", f"tasks?name={quote(HOSTILE)}", f"task?key={quote(HOSTILE + '-1')}", "worker/worker-0"):
             await go(page, site, path)
             assert HOSTILE in await page.inner_text("body")

@@ -74,8 +74,8 @@ async def follow(page: Any, selector: str, title: object) -> None:
     await until(lambda: when(page.inner_text(".title"), lambda text: text == str(title)))
 
 
-async def test_the_pages_show_a_real_run(run: Run, tmp_path: Path) -> None:
-    async with browser(tmp_path) as page:
+async def test_the_pages_show_a_real_run(run: Run, chromium: Any) -> None:
+    async with browser(chromium) as page:
         await page.goto(run.client.dashboard_link)
         await page.wait_for_selector("body.ready", timeout=30_000)
         await asyncio.to_thread(run.begin)

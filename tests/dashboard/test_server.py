@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 from tornado.web import RequestHandler
 
 from myscheduler.dashboard import server as module
+from tests.dashboard.browsing import until
 from tests.dashboard.demo import DemoSource
 from tests.dashboard.serving import TOKEN, Site, serving
 
@@ -256,6 +258,17 @@ async def test_websockets_serve_our_own_page(site: Site) -> None:
     connection = await _connect(site, Cookie=await site.cookie(), Origin=f"http://{site.host}")
     assert await connection.read_message() is not None
     connection.close()
+
+
+async def test_the_document_of_a_page_that_was_left_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SESSION_LINGER_S", 0.05)
+    source = DemoSource(workers=1)
+    async with serving(source) as site:
+        connection = await _connect(site, Cookie=await site.cookie(), Origin=f"http://{site.host}")
+        assert await connection.read_message() is not None
+        assert source.watchers == 1
+        connection.close()
+        await until(lambda: asyncio.sleep(0, source.watchers == 0))
 
 
 async def test_websockets_refuse_sessions_that_we_did_not_sign(site: Site) -> None:
