@@ -2,7 +2,7 @@
 
 A ``TaskRef`` stands for the result of another task. While a call is being pickled, every reference met at any depth
 (in lists, dataclasses, closures, objects of the user) is written down as a dependency; while it is unpickled on the
-worker, the reference is replaced by the value. Both work through ``__reduce__``, so nothing is paid for arguments
+worker, the reference is replaced by the value. Both work through ``__reduce_ex__``, so nothing is paid for arguments
 without references, and no container type has to be known to us.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, SupportsIndex
 
 from .errors import UsageError
 from .keys import Key
@@ -52,12 +52,13 @@ class TaskRef:
     def __repr__(self) -> str:
         return f"TaskRef({self.key!r})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         collected = _context.collected
         if collected is None:
             return self.reduce_outside_call()
-        collected.setdefault(self.key, self)
-        return (_resolve, (self.key,))
+        key = self.key
+        collected.setdefault(key, self)
+        return (_resolve, (key,))
 
     def reduce_outside_call(self) -> tuple[Any, ...]:
         """How to pickle the reference itself, when it is not an argument of a task."""

@@ -33,9 +33,9 @@ def cull(graph: Mapping[Key, Task], keys: Iterable[Key]) -> Graph:
     kept: Graph = {}
     while stack:
         key = stack.pop()
-        if key not in kept:
-            kept[key] = graph[key]
-            stack += [dependency for dependency in graph[key].dependencies if dependency in graph]
+        if key in graph and key not in kept:
+            kept[key] = task = graph[key]
+            stack += task.dependencies
     return kept
 
 

@@ -61,33 +61,36 @@ def order(graph: Mapping[Key, Task]) -> dict[Key, int]:
 class _Walk:
     """The graph as arrays: node numbers are positions in the mapping."""
 
-    __slots__ = ("done", "height", "inputs", "last", "left", "needs", "ran", "urgency", "users", "waiting")
+    __slots__ = ("done", "graph", "height", "inputs", "last", "left", "needs", "ran", "users", "waiting")
 
     def __init__(self, graph: Mapping[Key, Task]) -> None:
+        self.graph = graph
         number = {key: node for node, key in enumerate(graph)}
         count = len(number)
-        self.inputs: list[list[int]] = []
+        # Tuples, because those that hold numbers are no work for the garbage collector.
+        self.inputs: list[tuple[int, ...]] = []
         self.users: list[list[int]] = [[] for _ in range(count)]
-        self.urgency: list[float] = []
         users = self.users
         for node, task in enumerate(graph.values()):
-            inputs = [number[key] for key in task.dependencies if key in number]
+            try:
+                inputs = tuple(map(number.__getitem__, task.dependencies))
+            except KeyError:  # some come from elsewhere
+                inputs = tuple([number[key] for key in task.dependencies if key in number])
             self.inputs.append(inputs)
             for dependency in inputs:
                 users[dependency].append(node)
-            self.urgency.append(task.options.priority if task.options is not None else 0)
         #: inputs that have not run
-        self.waiting = [len(inputs) for inputs in self.inputs]
+        self.waiting = list(map(len, self.inputs))
         #: users that have not run, and the sum of their numbers: when one is left, the sum is its number
-        self.left = [len(nodes) for nodes in users]
-        self.last = [sum(nodes) for nodes in users]
+        self.left = list(map(len, users))
+        self.last = list(map(sum, users))
         self.ran = bytearray(count)
         self.done: list[int] = []
         self.needs = [1] * count
         self.height = [0] * count
-        self._measure(graph)
+        self._measure()
 
-    def _measure(self, graph: Mapping[Key, Task]) -> None:
+    def _measure(self) -> None:
         """From the leaves up: the height of each node, and how many results are alive while its branch runs."""
         waiting = list(self.waiting)
         ready = [node for node, missing in enumerate(waiting) if not missing]
@@ -109,12 +112,16 @@ class _Walk:
         if len(ready) < len(waiting):
             from .validate import raise_cycle
 
-            raise_cycle(graph)
+            raise_cycle(self.graph)
 
     def goals(self) -> list[int]:
         """The outputs: urgent ones first, then those that take longest, then those that need most, then as given."""
-        outputs = [node for node, users in enumerate(self.users) if not users]
-        return sorted(outputs, key=lambda node: (-self.urgency[node], -self.height[node], -self.needs[node]))
+        outputs = [
+            (0 if task.options is None else -task.options.priority, -self.height[node], -self.needs[node], node)
+            for node, task in enumerate(self.graph.values())
+            if not self.users[node]
+        ]
+        return [node for *_, node in sorted(outputs)]
 
     def run(self, goal: int) -> None:
         """Walk down from ``goal`` and run everything it needs."""
@@ -162,7 +169,10 @@ class _Walk:
                 found.append(last[dependency])
         for user in self.users[node]:
             waiting[user] -= 1
-            if not waiting[user] and any(left[dependency] == 1 for dependency in inputs[user]):
-                found.append(user)
+            if not waiting[user]:
+                for dependency in inputs[user]:
+                    if left[dependency] == 1:
+                        found.append(user)
+                        break
         found.reverse()
         return found

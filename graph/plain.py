@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..base.errors import GraphError
 from ..base.keys import Key, validate_key
 from ..base.refs import TaskRef
+from .arguments import ATOMS, find_refs
 from .task import Graph, Task, identity
+
+#: Types that keys have, each exactly.
+_KEYS: Final = frozenset({str, bytes, int, float, tuple})
 
 
 def from_plain(dsk: Mapping[Any, Any]) -> Graph:
@@ -46,10 +50,8 @@ def from_plain(dsk: Mapping[Any, Any]) -> Graph:
     """
     if not isinstance(dsk, Mapping):
         raise GraphError(f"a graph is a dict of keys to tasks, not a {type(dsk).__name__}")
-    graph: Graph = {}
-    for key, value in dsk.items():
-        graph[validate_key(key)] = _task(key, value, dsk)
-    return graph
+    read = _Reader({validate_key(key): TaskRef(key) for key in dsk}).task
+    return {key: read(key, value) for key, value in dsk.items()}
 
 
 @dataclass(slots=True)
@@ -76,51 +78,74 @@ def _value_of(item: Any) -> Any:
     return item
 
 
-def _task(key: Key, value: Any, dsk: Mapping[Any, Any]) -> Task:
-    if isinstance(value, Task):
-        return value
-    if _is_call(value):
-        func, args = value[0], tuple([_argument(arg, dsk) for arg in value[1:]])
-        if any(_holds_call(arg) for arg in args):
-            return Task(run_call, (Call(func, list(args)),))
-        return Task(func, args)
-    if _is_key(value, dsk) and value != key:
-        return Task(identity, (TaskRef(value),))
-    inner = _argument(value, dsk, itself=key)
-    return Task(_value_of, (inner,)) if _holds_call(inner) else Task(identity, (inner,))
+class _Reader:
+    """Reads the values of a graph, one after the other.
 
+    Parameters
+    ----------
+    refs : dict of Key to TaskRef
+        What stands for the results of the graph's keys.
+    """
 
-def _argument(item: Any, dsk: Mapping[Any, Any], itself: Any = None) -> Any:
-    if _is_call(item):
-        return Call(item[0], [_argument(arg, dsk) for arg in item[1:]])
-    if _is_key(item, dsk) and not (itself is not None and item == itself):
-        return TaskRef(item)
-    kind = type(item)
-    if kind in (list, tuple, set, frozenset):
-        return kind([_argument(part, dsk) for part in item])
-    if kind is dict:
-        return {key: _argument(value, dsk) for key, value in item.items()}
-    return item
+    __slots__ = ("_calls", "_found", "_refs")
+
+    def __init__(self, refs: dict[Key, TaskRef]) -> None:
+        self._refs = refs
+        # Of the value that is being read: the references in it, in order of first appearance, and whether it holds calls.
+        self._found: dict[Key, TaskRef] = {}
+        self._calls = False
+
+    def task(self, key: Key, value: Any) -> Task:
+        """The task that the value of ``key`` describes."""
+        self._found, self._calls = {}, False
+        if _is_call(value):
+            func, args = value[0], tuple(self._arguments(value[1:]))
+            if self._calls:
+                func, args = run_call, (Call(func, list(args)),)
+        elif isinstance(value, Task):
+            return value
+        else:
+            # A key that stands for itself is data.
+            args = (self._container(value) if type(value) in _KEYS and value == key else self._arguments((value,))[0],)
+            func = _value_of if self._calls else identity
+        return Task(func, args, None, tuple(self._found))
+
+    def _arguments(self, items: Iterable[Any]) -> list[Any]:
+        refs, found = self._refs, self._found
+        new: list[Any] = []
+        for item in items:
+            kind = type(item)
+            try:
+                ref = refs.get(item) if kind in _KEYS else None  # exactly: True is no key although it equals 1
+            except TypeError:
+                ref = None  # a tuple that holds a list is data
+            if ref is not None:
+                found[ref.key] = ref
+                new.append(ref)
+            else:
+                new.append(item if kind in ATOMS else self._container(item))
+        return new
+
+    def _container(self, item: Any) -> Any:
+        kind = type(item)
+        if _is_call(item):
+            self._calls = True
+            return Call(self._other(item[0]), self._arguments(item[1:]))
+        if kind in (list, tuple):
+            return kind(self._arguments(item))
+        if kind in (set, frozenset):
+            # A set has no order of its own that would be the same tomorrow.
+            return kind(self._arguments(sorted(item, key=repr)))
+        if kind is dict:
+            return dict(zip(map(self._other, item), self._arguments(item.values()), strict=True))
+        return self._other(item)
+
+    def _other(self, item: Any) -> Any:
+        """What stays as it is, but may hold references already."""
+        for key, ref in find_refs((item,)).items():
+            self._found.setdefault(key, ref)
+        return item
 
 
 def _is_call(item: Any) -> bool:
     return type(item) is tuple and bool(item) and callable(item[0])
-
-
-def _is_key(item: Any, dsk: Mapping[Any, Any]) -> bool:
-    # By exact type: True is no key although it equals 1.
-    if type(item) not in (str, bytes, int, float, tuple):
-        return False
-    try:
-        return item in dsk
-    except TypeError:  # a tuple that holds a list is data
-        return False
-
-
-def _holds_call(item: Any) -> bool:
-    kind = type(item)
-    if kind is Call:
-        return True
-    if kind in (list, tuple, set, frozenset):
-        return any(_holds_call(part) for part in item)
-    return kind is dict and any(_holds_call(value) for value in item.values())

@@ -38,6 +38,17 @@ def check(graph: Mapping[Key, Task], external: Container[Key] = ()) -> None:
     ...
     myscheduler.base.errors.GraphError: task 'x' needs 'y', which is neither in the graph nor a future that is held
     """
+    check_inputs(graph, external)
+    check_acyclic(graph)
+
+
+def check_inputs(graph: Mapping[Key, Task], external: Container[Key] = ()) -> None:
+    """Raise unless all that the tasks need is there; ``order`` finds out whether they need each other in a circle.
+
+    Examples
+    --------
+    >>> check_inputs({"x": Task(abs, (), {}, ("x",))})
+    """
     for key, task in graph.items():
         validate_key(key)
         for dependency in task.dependencies:
@@ -46,7 +57,27 @@ def check(graph: Mapping[Key, Task], external: Container[Key] = ()) -> None:
                 raise GraphError(
                     f"task {key!r} needs {dependency!r}, which is neither in the graph nor a future that is held"
                 )
-    if not _is_acyclic(graph):
+
+
+def check_acyclic(graph: Mapping[Key, Task]) -> None:
+    """Raise if tasks need each other in a circle.
+
+    Examples
+    --------
+    >>> check_acyclic({"x": Task(abs, (), {}, ("x",))})
+    Traceback (most recent call last):
+    ...
+    myscheduler.base.errors.GraphError: the graph has a cycle, each task needs the next: 'x' -> 'x'
+    """
+    users = dependents(graph)
+    missing = {key: sum([dependency in graph for dependency in task.dependencies]) for key, task in graph.items()}
+    ready = [key for key, count in missing.items() if not count]
+    for key in ready:
+        for user in users[key]:
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    if len(ready) < len(missing):
         raise_cycle(graph)
 
 
@@ -63,18 +94,6 @@ def check_wanted(graph: Mapping[Key, Task], keys: Iterable[Any]) -> None:
     for key in keys:
         if validate_key(key) not in graph:
             raise GraphError(f"{key!r} is wanted but not in the graph")
-
-
-def _is_acyclic(graph: Mapping[Key, Task]) -> bool:
-    users = dependents(graph)
-    missing = {key: sum([dependency in graph for dependency in task.dependencies]) for key, task in graph.items()}
-    ready = [key for key, count in missing.items() if not count]
-    for key in ready:
-        for user in users[key]:
-            missing[user] -= 1
-            if not missing[user]:
-                ready.append(user)
-    return len(ready) == len(missing)
 
 
 def raise_cycle(graph: Mapping[Key, Task]) -> NoReturn:

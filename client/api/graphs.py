@@ -12,7 +12,7 @@ from ...base.refs import TaskRef
 from ...graph.optimize import cull
 from ...graph.order import order
 from ...graph.task import Graph, Task
-from ...graph.validate import check
+from ...graph.validate import check_acyclic, check_inputs
 from ...protocol.blob import Payload
 from ...protocol.messages import Row
 from ...protocol.pickling import dumps_call, dumps_function
@@ -54,15 +54,17 @@ class GraphSubmitter:
         """
         session = self._session
         default = make_option(**options)
-        check(graph, session.machine.records)
+        check_inputs(graph, session.machine.records)
         with session.lock:
             find, known = session.machine.find, session.machine.records
             held = {key: record for key in graph if key in known and (record := find(key)) is not None}
         futures = dict(zip(held, make_futures(session, held.values()), strict=True))
         rest = {key: task for key, task in graph.items() if key not in held} if held else graph
         missing = [key for key in dict.fromkeys(keys) if key not in held]
+        rest = cull(rest, missing)
+        if len(rest) < len(graph):
+            check_acyclic(graph)  # of the whole; what is sent is put in order, which finds a cycle as well
         if missing:
-            rest = cull(rest, missing)
             for future in make_futures(session, self._send(rest, dict.fromkeys(missing), default)):
                 futures[future.key] = future
         return {key: futures[key] for key in keys}
@@ -71,7 +73,7 @@ class GraphSubmitter:
         records: list[Record] = []
         with Request(self._session) as request:
             ranks = order(graph)
-            ordered = sorted(graph, key=ranks.__getitem__)
+            ordered = list(ranks)
             for start in range(0, len(ordered), ROWS_PER_MESSAGE_MAX):
                 keys = ordered[start : start + ROWS_PER_MESSAGE_MAX]
                 functions, options, rows = self._make_rows(graph, keys, ranks, default)

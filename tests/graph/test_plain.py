@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from myscheduler.base.errors import GraphError, KeyTypeError
+from myscheduler.base.refs import TaskRef
+from myscheduler.graph.arguments import find_refs
 from myscheduler.graph.plain import from_plain
 from myscheduler.graph.task import Task
 from myscheduler.local.synchronous import SynchronousScheduler
@@ -49,6 +51,23 @@ def test_values(value: Any, result: Any) -> None:
 def test_keys_in_lists_are_references_and_others_are_not() -> None:
     graph = from_plain({"x": 1, "y": (inc, "x"), "z": (max, ["x", "y", "w"])})
     assert graph["z"].dependencies == ("x", "y")
+
+
+def test_references_are_found_wherever_they_are() -> None:
+    ref, call = TaskRef("w"), (inc, "y")
+    graph = from_plain(
+        {"x": 1, "y": 2, "z": (max, [slice(ref, None)], {ref: {"x"}}, call), "alias": "x", "own": ("own", "x")}
+    )
+    assert graph["z"].dependencies == ("w", "x", "y")
+    assert graph["z"].dependencies == tuple(find_refs(graph["z"].args))
+    assert graph["alias"].dependencies == graph["own"].dependencies[1:] == ("x",)
+    assert graph["x"].dependencies == ()
+
+
+def test_the_order_of_a_set_is_always_the_same() -> None:
+    names = [f"x{number}" for number in range(9)]
+    graph = from_plain({**dict.fromkeys(names, 1), "sum": (sum, set(names))})
+    assert list(graph["sum"].dependencies) == names
 
 
 def test_true_is_not_the_key_one() -> None:

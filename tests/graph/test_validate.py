@@ -7,7 +7,7 @@ import pytest
 from myscheduler.base.errors import GraphError, KeyTypeError
 from myscheduler.base.refs import TaskRef
 from myscheduler.graph.task import Graph, Task
-from myscheduler.graph.validate import check, check_same, check_wanted, raise_cycle
+from myscheduler.graph.validate import check, check_acyclic, check_inputs, check_same, check_wanted, raise_cycle
 
 
 def T(*dependencies: Any) -> Task:
@@ -25,6 +25,7 @@ def test_good_graphs_pass() -> None:
 def test_missing_keys_name_who_needs_them() -> None:
     with pytest.raises(GraphError, match="task 'b' needs 'a', which is neither in the graph nor a future that is held"):
         check({"b": T("a")})
+    check_acyclic({"b": T("a")})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ def test_missing_keys_name_who_needs_them() -> None:
     ],
 )
 def test_cycles_are_shown_in_order(graph: Graph, cycle: str) -> None:
-    for call in (check, raise_cycle):
+    check_inputs(graph)
+    for call in (check, check_acyclic, raise_cycle):
         with pytest.raises(GraphError) as caught:
             call(graph)
         assert cycle in str(caught.value)

@@ -102,6 +102,10 @@ class TestCompute:
             client.scheduler.compute(graph, ["x"])
         with pytest.raises(GraphError, match="'z' is wanted but not in the graph"):
             client.get({"x": 1}, "z")
+        cycle = {"x": (inc, "y"), "y": (inc, "x"), "z": 1}
+        for wanted in ("x", "z"):  # in what is needed, and in what is not
+            with pytest.raises(GraphError, match="the graph has a cycle"):
+                client.get(cycle, wanted)
         assert cluster.ops(m.SUBMIT) == []
 
 
