@@ -154,17 +154,18 @@ def test_a_connection_that_only_one_side_knows_to_be_dead_is_replaced(client: Cl
 
 
 def test_a_scheduler_whose_machine_does_not_answer_is_dialled_again(
-    client: Client, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_LOOK_S", 0.05)
-    own = client._session
-    assert own is not None
-    link = own.link
-    assert link is not None
-    monkeypatch.setattr(link, "machine_silence", lambda: 10.0, raising=False)
-    eventually(lambda: proxy.accepted == 2)
-    assert client.submit(abs, -1).result() == 1
-    assert own.link is not link
+    with Client(proxy.address, credentials=cluster.credentials) as client:
+        own = client._session
+        assert own is not None
+        link = own.link
+        assert link is not None
+        monkeypatch.setattr(link, "machine_silence", lambda: 10.0, raising=False)
+        eventually(lambda: proxy.accepted == 2)
+        assert client.submit(abs, -1).result() == 1
+        assert own.link is not link
 
 
 # ---- when it does not come back -------------------------------------------------------------------------------------
