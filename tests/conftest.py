@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 
 import psutil
 import pytest
+
+from tests.support.repository import tree
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: the collections of garbage that tests ask for need not look through it every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,6 +26,13 @@ def no_process_outlives_the_tests() -> Iterator[None]:
     _, alive = psutil.wait_procs(started, timeout=5)
     left = [text for text in map(_describe, alive) if text]
     assert not left, f"processes outlived the tests: {left}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_syntax_tree_outlives_its_module() -> Iterator[None]:
+    """They are kept for the other tests of the module. A million nodes would make every collection of garbage slow."""
+    yield
+    tree.cache_clear()
 
 
 @pytest.fixture

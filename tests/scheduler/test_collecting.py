@@ -40,3 +40,5 @@ def test_garbage_is_collected_rarely_and_when_memory_is_given_back() -> None:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+        gc.collect()
+        gc.freeze()  # as before: see tests/conftest.py
