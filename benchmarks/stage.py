@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, Protocol
 
 from myscheduler.base.keys import Key
@@ -147,6 +148,7 @@ class Actor:
         self.sends_until = self.receives_until = 0.0
         self._free = nthreads
         self._handed: deque[Any] = deque()
+        self._behind: dict[int, Any] = {}  # what begins with the result of a run, by its attempt
         self._store: dict[tuple[Key, int], int] = {}
 
     def receive(self, messages: list[m.Message]) -> None:
@@ -157,6 +159,10 @@ class Actor:
         for instruction in self.machine.handle(self.stage.now, event):
             if type(instruction) is w.Execute:
                 self._handed += instruction.rows
+                self._run()
+            elif type(instruction) is w.Chain:
+                self._behind.update((before[1], row) for before, row in pairwise(instruction.rows))
+                self._handed.append(instruction.rows[0])
                 self._run()
             elif type(instruction) is w.Fetch:
                 self._fetch(instruction)
@@ -170,11 +176,15 @@ class Actor:
 
     def _cancel(self, copies: list[tuple[Any, int]]) -> None:
         """Take back what no thread has begun."""
-        wanted = dict.fromkeys(copies)
-        caught = [(row[0], row[1]) for row in self._handed if (row[0], row[1]) in wanted]
-        self._handed = deque(row for row in self._handed if (row[0], row[1]) not in wanted)
+        wanted = dict.fromkeys(attempt for _, attempt in copies)
+        caught = [row for row in self._handed if row[1] in wanted]
+        self._handed = deque(row for row in self._handed if row[1] not in wanted)
+        caught += [self._behind.pop(before) for before, row in list(self._behind.items()) if row[1] in wanted]
+        for row in caught:  # and what was to begin with its result
+            if row[1] in self._behind:
+                caught.append(self._behind.pop(row[1]))
         if caught:
-            self.stage.at(self.stage.now, lambda: self._handle(w.NotStarted(caught)))
+            self.stage.at(self.stage.now, lambda: self._handle(w.NotStarted([(row[0], row[1]) for row in caught])))
 
     # ---- threads ----------------------------------------------------------------------------------------------------
 
@@ -190,6 +200,8 @@ class Actor:
         node = self.stage.case.nodes[key]
         self._free += 1
         self._keep(key, attempt, node.nbytes)
+        if attempt in self._behind:
+            self._handed.appendleft(self._behind.pop(attempt))
         self._run()
         self._handle(w.ExecutionEnded([(key, attempt, node.nbytes, "x", None, 0, 0.0, node.seconds)], []))
 

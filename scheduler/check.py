@@ -104,6 +104,8 @@ def check_task(core: Core, ts: TaskState) -> None:
         if ts in ts.worker.following:
             assert ts.waiting_on == sum(dep.status is not MEMORY for dep in ts.deps) > 0, ts
             assert ts.requirement is core.common, ts
+        else:
+            assert not ts.waiting_on, ts
     if status is RELEASED:
         assert not ts.wanted_by, ts
         assert not ts.needed_by, ts

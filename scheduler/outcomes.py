@@ -32,6 +32,10 @@ def on_results(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=True)
             continue
         core.unassign(ts)
+        if ts.waiting_on:  # it ran with a result that has been refused since
+            core.row(ws, FREE, (key, attempt))
+            core.retreat(ts)
+            continue
         prefix = ts.prefix
         prefix.done += 1
         prefix.observe(duration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
@@ -60,7 +61,8 @@ class SimWorker(Process):
         self.transfers = Transfers(self)
         self.store = Store()
         self.planned = False  # whether it ends because it was told to
-        self._queue: list[tuple[Row, list[int]]] = []
+        self._queue: list[deque[Row]] = []  # chains, mostly of one row
+        self._pending: dict[int, dict[Key, int]] = {}  # inputs of rows that have not begun, by attempt
         self._running: dict[int, SimTask] = {}
         self._seceded: dict[int, SimTask] = {}
         self._results: list[Row] = []
@@ -162,7 +164,10 @@ class SimWorker(Process):
             if isinstance(instruction, e.Send):
                 outgoing.append(instruction.message)
             elif isinstance(instruction, e.Execute):
-                self._queue += [(row, self._inputs(row)) for row in instruction.rows]
+                for row in instruction.rows:
+                    self._hand_over([row])
+            elif isinstance(instruction, e.Chain):
+                self._hand_over(instruction.rows)
             elif isinstance(instruction, e.Drop):
                 self.store.drop(instruction.copies)
             elif isinstance(instruction, e.Fetch):
@@ -213,17 +218,25 @@ class SimWorker(Process):
 
     # ---- running tasks ----------------------------------------------------------------------------------------------
 
-    def _inputs(self, row: Row) -> list[int]:
-        """The inputs of a run, which are in the store when it is handed over: it keeps them then."""
-        missing = [dep for dep in row[5] if dep not in self.store]
-        if missing:
-            raise AssertionError(f"{row[0]!r} is to run on {self.name} without its input {missing[0]!r}")
-        return [self.store[dep] for dep in row[5]]
+    def _hand_over(self, chain: list[Row]) -> None:
+        """Inputs are in the store when a run is handed over, which keeps them then; one of a chain gets what is made before."""
+        for before, row in zip([None, *chain], chain, strict=False):
+            deps = [dep for dep in row[5] if before is None or dep != before[0]]
+            missing = [dep for dep in deps if dep not in self.store]
+            if missing:
+                raise AssertionError(f"{row[0]!r} is to run on {self.name} without its input {missing[0]!r}")
+            self._pending[row[1]] = {dep: self.store[dep] for dep in deps}
+        self._queue.append(deque(chain))
 
     def _start_threads(self) -> None:
         while self._queue and len(self._running) < self.nthreads:
-            row, inputs = self._queue.pop(0)
+            chain = self._queue.pop(0)
+            row = chain.popleft()
             key, attempt, _, payload, _, deps, _, flags = row
+            inputs = self._pending.pop(attempt, None)
+            if inputs is None:
+                self._give_back(chain)
+                continue
             if self.machine.pressure.paused and not flags & m.FLAG_ANYWAY:
                 raise AssertionError(f"{key!r} starts on {self.name}, which is paused")
             task = SimTask.read(payload, deps)
@@ -232,7 +245,8 @@ class SimWorker(Process):
             fails = self.simulation.audit.started(key, attempt, task)
             if task.secedes:
                 self.after(task.seconds / 2, lambda key=key, attempt=attempt: self._secede(key, attempt))  # type: ignore[misc]
-            self.after(task.seconds, self._ender(key, attempt, task, None if fails else inputs, flags))
+            values = None if fails else [inputs[dep] for dep in deps]
+            self.after(task.seconds, self._ender(row, task, values, chain))
 
     def _check_resources(self, key: Key) -> None:
         used = sum(task.gpus for task in (*self._running.values(), *self._seceded.values()))
@@ -243,7 +257,9 @@ class SimWorker(Process):
         self._seceded[attempt] = self._running.pop(attempt)
         self.feed(e.Seceded([(key, attempt, True)]))
 
-    def _ender(self, key: Key, attempt: int, task: SimTask, inputs: list[int] | None, flags: int) -> Callable[[], None]:
+    def _ender(self, row: Row, task: SimTask, inputs: list[int] | None, chain: deque[Row]) -> Callable[[], None]:
+        key, attempt, flags = row[0], row[1], row[7]
+
         def end() -> None:
             if self._running.pop(attempt, None) is None:
                 del self._seceded[attempt]
@@ -252,6 +268,7 @@ class SimWorker(Process):
                 self._errors.append(
                     (key, attempt, b"exception", "ValueError: simulated", "", 0, 0.0, task.seconds),
                 )
+                self._give_back(chain)
             else:
                 value = task.value(inputs)
                 self.simulation.audit.completed(key, attempt)
@@ -260,6 +277,9 @@ class SimWorker(Process):
                 self.store.put(key, attempt, value, nbytes)
                 payload = str(value).encode() if inline else None
                 self._results.append((key, attempt, nbytes, "int", payload, 0, 0.0, task.seconds))
+                if chain:
+                    self._pending.get(chain[0][1], {})[key] = value
+                    self._queue.insert(0, chain)
             if len(self._results) + len(self._errors) == 1:
                 self.after(_REPORT_S if random.random() < 0.3 else 0.0, self._report)
             self._start_threads()
@@ -272,11 +292,15 @@ class SimWorker(Process):
         self.feed(e.ExecutionEnded(results, errors))
 
     def _cancel(self, cancel: e.Cancel) -> None:
-        queued = {row[1]: None for row, _ in self._queue}
-        caught = [copy for copy in cancel.copies if copy[1] in queued]
+        self._take_back(list(cancel.copies))
+
+    def _give_back(self, chain: deque[Row]) -> None:
+        """What is left of a chain, as a run before it has no result."""
+        self._take_back([(row[0], row[1]) for row in chain])
+
+    def _take_back(self, copies: list[e.Copy]) -> None:
+        caught = [copy for copy in copies if self._pending.pop(copy[1], None) is not None]
         if caught:
-            attempts = {attempt: None for _, attempt in caught}
-            self._queue = [entry for entry in self._queue if entry[0][1] not in attempts]
             self.after(0.0, lambda: self.feed(e.NotStarted(caught)))
 
 

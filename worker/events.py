@@ -52,7 +52,7 @@ class Seceded(NamedTuple):
 
 
 class NotStarted(NamedTuple):
-    """Runs that ``Cancel`` caught in the executor's queue: they will not run and not end."""
+    """Runs that will not run and not end: ``Cancel`` caught them, or one before them in a ``Chain`` has no result."""
 
     copies: list[Copy]
 
@@ -149,6 +149,12 @@ class Execute(NamedTuple):
     rows: list[Row]
 
 
+class Chain(NamedTuple):
+    """Run these rows one after the other, each with the result of the one before; other inputs are in the store."""
+
+    rows: list[Row]
+
+
 class Cancel(NamedTuple):
     """Take these runs out of the executor's queue; what is taken out is reported by ``NotStarted``.
 
@@ -201,4 +207,4 @@ class Stop(NamedTuple):
     reason: str
 
 
-Instruction: TypeAlias = Define | Undefine | Bind | Execute | Cancel | Fetch | Send | Drop | Serve | Beat | Stop
+Instruction: TypeAlias = Define | Undefine | Bind | Execute | Chain | Cancel | Fetch | Send | Drop | Serve | Beat | Stop

@@ -20,6 +20,7 @@ from .events import (
     Beat,
     Bind,
     Cancel,
+    Chain,
     Copy,
     Define,
     Disconnected,
@@ -297,6 +298,7 @@ class WorkerMachine(Tables):
         if task is None or self.tasks.get(key) is not task:
             return
         self._drop(task)
+        self._cut_chain(task)
         if event.final:
             self._reports[m.FINAL].append((key, attempt))
         self._reports[m.OVERDUE].append(event.row)
@@ -327,22 +329,51 @@ class WorkerMachine(Tables):
 
     def _feed(self) -> None:
         """Hand over to the executor what it should have, in rank order."""
-        index = self.index
+        index, wants = self.index, self.fetches.wants
         rows: list[Row] = []
         bound: list[Row] = []
-        terms = self.terms
+        orders: list[Instruction] = []
         while (task := index.next_ready()) is not None:
             if task.row[5] and not self._inputs_held(task):
                 continue
-            index.move(task, _RUNNING)
-            self.runs[task.attempt] = task
-            rows.append(task.row)
-            if terms and task.attempt in terms:
-                bound.append(terms.pop(task.attempt))
+            self._start(task, bound)
+            if wants and (chain := self._chain(task, bound)):
+                orders += [Execute(rows), Chain(chain)] if rows else [Chain(chain)]
+                rows = []
+            else:
+                rows.append(task.row)
+        if rows:
+            orders.append(Execute(rows))
         if bound:
             self._out.append(Bind(bound))
-        if rows:
-            self._out.append(Execute(rows))
+        self._out += orders
+
+    def _start(self, task: Task, bound: list[Row]) -> None:
+        self.index.move(task, _RUNNING)
+        self.runs[task.attempt] = task
+        if self.terms and task.attempt in self.terms:
+            bound.append(self.terms.pop(task.attempt))
+
+    def _chain(self, first: Task, bound: list[Row]) -> list[Row]:
+        """Start what lacks nothing but the result of the run before, as far as there is room: the rows, if there are any."""
+        rows = [first.row]
+        last, pace = first, self.index.pace
+        while (task := self._next_link(last)) is not None and pace.admits(task.func_id):
+            self.fetches.arrived(task.missing[last.key])
+            self._start(task, bound)
+            rows.append(task.row)
+            last.behind = last = task
+        return rows if last is not first else []
+
+    def _next_link(self, last: Task) -> Task | None:
+        """The one task that waits for a run, if it waits for nothing else."""
+        want = self.fetches.wants.get(last.key)
+        if want is None or not want.made_here or want.attempt != last.attempt or len(want.tasks) != 1:
+            return None
+        [task] = want.tasks.values()
+        if len(task.missing) > 1 or any(key != last.key and key not in self.data for key in task.row[5]):
+            return None
+        return task
 
     # ---- data -------------------------------------------------------------------------------------------------------
 

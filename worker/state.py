@@ -34,7 +34,7 @@ class TaskState(IntEnum):
 
 MOVES: Final[dict[TaskState, tuple[TaskState, ...]]] = {
     TaskState.NEW: (TaskState.WAITING, TaskState.READY, TaskState.GONE),
-    TaskState.WAITING: (TaskState.READY, TaskState.GONE),
+    TaskState.WAITING: (TaskState.READY, TaskState.RUNNING, TaskState.GONE),
     TaskState.READY: (TaskState.RUNNING, TaskState.GONE),
     TaskState.RUNNING: (TaskState.SECEDED, TaskState.GONE),
     TaskState.SECEDED: (TaskState.RUNNING, TaskState.GONE),
@@ -57,7 +57,7 @@ class Task:
         Its row of COMPUTE; handed to the executor as it is.
     """
 
-    __slots__ = ("attempt", "expected_ns", "func_id", "key", "missing", "rank", "row", "sequence", "state")
+    __slots__ = ("attempt", "behind", "expected_ns", "func_id", "key", "missing", "rank", "row", "sequence", "state")
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -72,6 +72,8 @@ class Task:
         self.expected_ns = 0
         #: inputs that are on their way
         self.missing: dict[Key, Want] = {}
+        #: the run that the executor begins with our result, as soon as we have one
+        self.behind: Task | None = None
 
     def __repr__(self) -> str:
         return f"<Task {self.key!r} attempt {self.attempt} {self.state.name.lower()}>"

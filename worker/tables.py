@@ -62,9 +62,15 @@ class Tables:
         if task.attempt in self.runs:
             self._drop(task)
             self._out.append(Cancel([copy], running=True))
+            self._cut_chain(task)
         else:
             self._forget(task)
             self._reports[m.RECALLED].append(copy)
+
+    def _cut_chain(self, task: Task) -> None:
+        """The result of a run will not count: what the executor is to begin with it had better not begin."""
+        if task.behind is not None and task.behind.attempt in self.runs:
+            self._out.append(Cancel([(task.behind.key, task.behind.attempt)], running=False))
 
     def _drop(self, task: Task) -> None:
         """It is not the current attempt any more. Unless its result is about to be here, who waits for that waits in vain."""

@@ -122,6 +122,17 @@ def test_what_could_not_follow_is_not_counted_as_unreachable() -> None:
     assert cluster.outcomes()["step", 1] == "memory"
 
 
+def test_a_result_counts_only_if_what_it_was_made_from_does() -> None:
+    cluster = experienced()
+    cluster.submit(chain(2))
+    runs = cluster.runs("w0")
+    error = ("TimeoutError: too long", "", 0, 0.0, 0.1)
+    cluster.say("w0", (m.OVERDUE, ((("step", 0), runs["step", 0], b"exc", *error),)))
+    cluster.finish("w0", {("step", 1): runs["step", 1]})
+    assert (("step", 1), runs["step", 1]) in cluster.rows("w0", m.FREE)
+    assert cluster.outcomes() == {("step", 0): "failed", ("step", 1): "failed"}
+
+
 def test_of_a_worker_that_dies_all_begins_again() -> None:
     cluster = experienced()
     cluster.submit(chain(5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from myscheduler.protocol import messages as m
-from myscheduler.worker.events import Event, ExecutionEnded, Instruction, Received, Send
+from myscheduler.worker.events import Chain, Event, Execute, ExecutionEnded, Instruction, Received, Send
 from myscheduler.worker.machine import WorkerMachine
 
 T = TypeVar("T")
@@ -72,6 +72,4 @@ def sent(out: list[Instruction], op: int) -> tuple:
 
 def executed(out: list[Instruction]) -> list:
     """The keys handed to the executor, in order."""
-    from myscheduler.worker.events import Execute
-
-    return [row[0] for instruction in of(out, Execute) for row in instruction.rows]
+    return [row[0] for instruction in out if isinstance(instruction, Execute | Chain) for row in instruction.rows]

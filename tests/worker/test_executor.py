@@ -7,7 +7,7 @@ import functools
 import gc
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -28,60 +28,9 @@ from myscheduler.worker.server import context
 from myscheduler.worker.server.board import LANES_MAX, Board
 from myscheduler.worker.server.calls import Functions
 from myscheduler.worker.server.coroutines import Coroutines
-from myscheduler.worker.server.executor import Executor, Reports
+from myscheduler.worker.server.executor import Reports
 from tests.client.support import eventually_async
-
-TIMEOUT_S = 10.0
-
-
-class Bench:
-    """An executor and what it reported."""
-
-    def __init__(self, nthreads: int = 1) -> None:
-        self.board = Board.private()
-        self.executor = Executor(nthreads, self._on_reports, owner="the worker", board=self.board)
-        self.batches: list[Reports] = []
-        self.attempts = 0
-        self._changed = asyncio.Event()
-
-    def _on_reports(self, reports: Reports) -> None:
-        self.batches.append(reports)
-        self._changed.set()
-
-    def submit(
-        self, function: Callable[..., Any], *args: Any, inputs: dict[Any, Any] | None = None, flags: int = 0
-    ) -> int:
-        self.attempts += 1
-        func_id, code = pickling.dumps_function(function)
-        self.executor.functions.define(((func_id, code),))
-        payload, _ = pickling.dumps_call("f", args, {})
-        row = (f"task-{self.attempts}", self.attempts, func_id, payload, 0, (), (), flags)
-        self.executor.submit(row, inputs or {})
-        return self.attempts
-
-    async def until(self, condition: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not (found := condition()):
-                self._changed.clear()
-                await self._changed.wait()
-        return found
-
-    def results(self) -> dict[int, Any]:
-        return {row[1]: value for batch in self.batches for row, value in zip(batch.results, batch.values, strict=True)}
-
-    def rows(self) -> dict[int, tuple]:
-        return {row[1]: row for batch in self.batches for row in (*batch.results, *batch.errors)}
-
-    def moves(self) -> list[tuple]:
-        return [move for batch in self.batches for move in batch.moves]
-
-    async def result(self, attempt: int) -> Any:
-        await self.until(lambda: attempt in self.rows())
-        return self.results()[attempt]
-
-    async def error(self, attempt: int) -> BaseException:
-        row = (await self.until(lambda: attempt in self.rows() and self.rows()))[attempt]
-        return pickling.loads_exception(*row[2:5])
+from tests.worker.bench import TIMEOUT_S, Bench
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class Reports:
     ``results`` are rows of RESULTS with their ``values`` beside them, ``errors`` rows of ERRORS, ``moves`` rows (key,
     attempt, left) of runs that left or took back their slot; a run's moves come before its end. ``final`` are runs (key,
     attempt) whose error is not worth another try; they come no later than the error. ``overdue`` is a row of OVERDUE.
+    ``unstarted`` are runs that were to begin with the result of one that has none.
     """
 
     results: list[Row]
@@ -49,6 +50,7 @@ class Reports:
     moves: list[tuple[Key, int, bool]]
     final: list[Copy]
     overdue: Row | None = None
+    unstarted: Sequence[Copy] = ()
 
 
 class _Rejoin:
@@ -59,6 +61,20 @@ class _Rejoin:
     def __init__(self) -> None:
         self.given = threading.Event()
         self.index = -1
+
+
+class _Links:
+    """Stands in the queue for rows that one thread runs one after the other, each with the result of the one before."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = deque(rows)
+
+
+#: What a run returns that has failed, or is not over yet.
+_NOTHING: Final = object()
+_LATER: Final = object()
 
 
 class Executor:
@@ -97,13 +113,16 @@ class Executor:
         self._on_reports = on_reports
         self._name = name
         self._nthreads = nthreads
-        self._queue: SimpleQueue[Row | _Rejoin | None] = SimpleQueue()
+        self._queue: SimpleQueue[Row | _Links | _Rejoin | None] = SimpleQueue()
         #: inputs of rows in the queue, by attempt; who takes them out decides whether the row runs
-        self._pending: dict[int, Mapping[Key, Any]] = {}
+        self._pending: dict[int, dict[Key, Any]] = {}
+        #: what goes on when a coroutine has ended, by its attempt
+        self._after: dict[int, _Links] = {}
         self._ended: deque[tuple[Row, Any]] = deque()
         self._errors: deque[Row] = deque()
         self._moves: deque[tuple[Key, int, bool]] = deque()
         self._final: deque[Copy] = deque()
+        self._unstarted: deque[Copy] = deque()
         #: of runs that are here and have any, by attempt
         self._terms: dict[int, Terms] = {}
         self._limits = Limits(self._loop, self._report_overdue)
@@ -126,10 +145,16 @@ class Executor:
         for _, attempt, timeout, on in rows:
             self._terms[attempt] = Terms(timeout, on)
 
-    def submit(self, row: Row, inputs: Mapping[Key, Any]) -> None:
+    def submit(self, row: Row, inputs: dict[Key, Any]) -> None:
         """Queue a row of COMPUTE with the values of its inputs."""
         self._pending[row[1]] = inputs
         self._queue.put(row)
+
+    def submit_chain(self, rows: Sequence[Row], inputs: Sequence[dict[Key, Any]]) -> None:
+        """Queue rows of which each needs the result of the one before; ``inputs`` are all others, for each."""
+        for row, values in zip(rows, inputs, strict=True):
+            self._pending[row[1]] = values
+        self._queue.put(_Links(rows))
 
     def cancel(self, copies: Sequence[Copy], running: bool) -> list[Copy]:
         """Take runs out of the queue; with ``running``, also interrupt coroutines, and tell functions that they should end.
@@ -197,8 +222,11 @@ class Executor:
         failed = [errors.popleft() for _ in range(len(errors))]
         moved = [moves.popleft() for _ in range(len(moves))]
         final = [self._final.popleft() for _ in range(len(self._final))]
-        if not self.closed and (pairs or failed or moved or final):
-            reports = Reports([row for row, _ in pairs], [value for _, value in pairs], failed, moved, final)
+        unstarted = [self._unstarted.popleft() for _ in range(len(self._unstarted))]
+        if not self.closed and (pairs or failed or moved or final or unstarted):
+            results, values = [row for row, _ in pairs], [value for _, value in pairs]
+            reports = Reports(results, values, failed, moved, final, unstarted=unstarted)
+            del values
             del pairs
             self._on_reports(reports)
 
@@ -233,17 +261,15 @@ class Executor:
         thread.start()
 
     def _work(self, slot: Slot) -> None:
-        get, pending, runs = self._queue.get, self._pending, self._runs
+        get, runs = self._queue.get, self._runs
         while True:
             item = get()
-            if isinstance(item, tuple):
-                slot.attempt = item[1]  # before it is taken out, so that whoever comes too late for that finds it here
-                inputs = pending.pop(item[1], None)
-                if inputs is None:
-                    continue
-                runs[slot.index] = slot.attempt
-                self._run(item, inputs, slot)
-                del item, inputs
+            if isinstance(item, (tuple, _Links)):
+                if isinstance(item, tuple):
+                    self._take(item, slot)
+                else:
+                    self._run_links(item, slot)
+                del item
                 if slot.left:
                     self.release_lane(slot.index)
                     break
@@ -257,7 +283,16 @@ class Executor:
         with self._threads_lock:
             del self._threads[threading.current_thread()]
 
-    def _run(self, row: Row, inputs: Mapping[Key, Any], slot: Slot) -> None:
+    def _take(self, row: Row, slot: Slot, links: _Links | None = None) -> Any:
+        """Run a row, if nobody has taken it out of the queue."""
+        slot.attempt = row[1]  # before it is taken out, so that whoever comes too late for that finds it here
+        inputs = self._pending.pop(row[1], None)
+        if inputs is None:
+            return _NOTHING
+        self._runs[slot.index] = slot.attempt
+        return self._run(row, inputs, slot, links)
+
+    def _run(self, row: Row, inputs: Mapping[Key, Any], slot: Slot, links: _Links | None = None) -> Any:
         key, attempt, func_id = row[0], row[1], row[2]
         start = _clock()
         run = Run(self, key, attempt, slot)
@@ -268,16 +303,18 @@ class Executor:
             if terms is not None and terms.timeout is not None:
                 self._limits.start(Limited(key, attempt, terms.timeout, start, slot.index, not to_await))
             if to_await:
+                if links is not None:
+                    self._after[attempt] = links
                 self._run_on_loop(row, start, function, args, kwargs)
                 if slot.cancelled == attempt and self._coroutines is not None:
                     self._coroutines.cancel(attempt)  # whoever wanted that came before the coroutine did
-                return
+                return _LATER
             current_run.set(run)
             value = copy_context().run(function, *args, **kwargs)
             nbytes, type_name, payload = describe_result(key, row[7], value)
         except BaseException as error:  # noqa: BLE001 (whatever a task raises is its outcome, SystemExit included)
             self.fail(key, attempt, error, slot.index, start)
-            return
+            return _NOTHING
         end = _clock()
         if terms is not None:
             self._unbind(attempt)
@@ -285,6 +322,7 @@ class Executor:
             ((key, attempt, nbytes, type_name, payload, slot.index, self._wall + start, end - start), value)
         )
         self._wakeup.ask()
+        return value
 
     def finish(self, row: Row, value: Any, lane: int, start: float) -> None:
         """Report the value of a coroutine."""
@@ -297,6 +335,9 @@ class Executor:
         self._unbind(row[1])
         self._ended.append(((row[0], row[1], nbytes, type_name, payload, lane, self._wall + start, duration), value))
         self._wakeup.ask()
+        if (links := self._after.pop(row[1], None)) is not None:
+            self._pass_on(links, row[0], value)
+            self._queue.put(links)
 
     def fail(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> None:
         """Report the exception of a run."""
@@ -305,6 +346,8 @@ class Executor:
             self._final.append((key, attempt))
         self._errors.append(self._error_row(key, attempt, error, lane, start))
         self._wakeup.ask()
+        if (links := self._after.pop(attempt, None)) is not None:
+            self._give_back(links)
 
     def _error_row(self, key: Key, attempt: int, error: BaseException, lane: int, start: float) -> Row:
         duration = _clock() - start
@@ -322,6 +365,35 @@ class Executor:
     def moved(self, key: Key, attempt: int, left: bool) -> None:
         """Report that a run left its slot, or took one."""
         self._moves.append((key, attempt, left))
+        self._wakeup.ask()
+
+    # ---- chains -----------------------------------------------------------------------------------------------------
+
+    def _run_links(self, links: _Links, slot: Slot) -> None:
+        """Run row by row, until one has no result, or none yet, or has left its slot."""
+        while links.rows:
+            row = links.rows.popleft()
+            value = self._take(row, slot, links)
+            if value is _LATER:
+                return
+            if value is _NOTHING:
+                self._give_back(links)
+                return
+            self._pass_on(links, row[0], value)
+            if slot.left:
+                self._queue.put(links)
+                return
+
+    def _pass_on(self, links: _Links, key: Key, value: Any) -> None:
+        inputs = self._pending.get(links.rows[0][1]) if links.rows else None
+        if inputs is not None:
+            inputs[key] = value
+
+    def _give_back(self, links: _Links) -> None:
+        for row in links.rows:
+            if self._pending.pop(row[1], None) is not None:
+                self._unbind(row[1])
+                self._unstarted.append((row[0], row[1]))
         self._wakeup.ask()
 
     # ---- leaving and taking slots -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from ..events import (
     Beat,
     Bind,
     Cancel,
+    Chain,
     Define,
     Disconnected,
     Drop,
@@ -168,6 +169,7 @@ class Worker:
         self._perform: dict[type, Callable[[Any], None]] = {
             Bind: self._bind,
             Execute: self._execute,
+            Chain: self._chain,
             Send: self._send,
             Drop: self._drop,
             Fetch: self._fetch,
@@ -380,6 +382,8 @@ class Worker:
             put(row[0], row[1], value, row[2])
         if reports.results or reports.errors or reports.final:
             self._handle(ExecutionEnded(reports.results, reports.errors, reports.final))
+        if reports.unstarted:
+            self._handle(NotStarted(list(reports.unstarted)))
         self._scales.note(self._store.nbytes)
 
     def _on_timer(self) -> None:
@@ -418,6 +422,15 @@ class Worker:
         for row in execute.rows:
             deps = row[5]
             submit(row, {key: store[key] for key in deps} if deps else _NO_INPUTS)
+
+    def _chain(self, chain: Chain) -> None:
+        store = self._store
+        before = None
+        inputs = []
+        for row in chain.rows:
+            inputs.append({key: store[key] for key in row[5] if before is None or key != before[0]})
+            before = row
+        self._executor.submit_chain(chain.rows, inputs)
 
     def _send(self, send: Send) -> None:
         assert self._scheduler.link is not None
