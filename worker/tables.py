@@ -75,8 +75,8 @@ class Tables:
     def _drop(self, task: Task) -> None:
         """It is not the current attempt any more. Unless its result is about to be here, who waits for that waits in vain."""
         del self.tasks[task.key]
-        want = self.fetches.wants.get(task.key)
-        if want is not None and want.made_here and want.attempt == task.attempt:
+        wants = self.fetches.wants
+        if wants and (want := wants.get(task.key)) is not None and want.made_here and want.attempt == task.attempt:
             self._forsaken.append(want)
 
     def _forsake(self) -> None:
