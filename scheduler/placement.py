@@ -161,6 +161,8 @@ def place(core: Core) -> None:
         core.roomy = {}
     elif not queued[QUEUED]:
         return
+    for ws in touched:
+        core.idle.pop(ws, None)
     free = _from_the_front(core, core.idle)
     full: dict[WorkerState, None] = {}
     for ws in touched:
@@ -169,7 +171,6 @@ def place(core: Core) -> None:
                 free[ws] = None
             else:
                 full[ws] = None
-                core.idle.pop(ws, None)
     for ws in free:
         core.idle.pop(ws, None)
         core.hungry.pop(ws, None)

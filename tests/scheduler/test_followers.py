@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.events import Received
 from myscheduler.scheduler.explain import explain
 from myscheduler.scheduler.liveness import UNRESPONSIVE_AFTER_S
 from myscheduler.scheduler.placement import FEW_DEPENDENTS
-from tests.support.scheduler import Cluster, copy, run
+from tests.support.scheduler import FUNCTION, Cluster, copy, run
 
 
 def chain(length: int) -> dict[Any, tuple[Any, ...]]:
@@ -45,6 +46,20 @@ def test_it_takes_one_slot_so_that_others_find_room() -> None:
     assert len(cluster.core.workers["w0"].assigned) == 1
     cluster.submit({"other": ()})
     assert "other" in cluster.runs("w0")
+
+
+def test_its_slot_is_its_own_when_the_first_left_it_and_ends() -> None:
+    cluster = experienced()
+    cluster.submit(chain(2))
+    runs = cluster.runs("w0")
+    cluster.say("w0", (m.SECEDED, ((("step", 0), runs["step", 0]),)))
+    ended = (("step", 0), runs["step", 0], 8, "int", None, 0, 0.0, 1.0)
+    option = (0, 0, ("elsewhere",), False, None, None)  # offered to all that are idle
+    submit = (m.SUBMIT, 100, (), (option,), ((("step", 2), FUNCTION, b"args", (), 0, 0),), None, False)
+    cluster.step(Received("w0", ((m.RESULTS, (ended,)),)), Received("c", (submit,)))
+    ws = cluster.core.workers["w0"]
+    assert list(ws.assigned) == [cluster.core.tasks["step", 1]]
+    assert ws not in cluster.core.idle
 
 
 def test_as_much_is_sent_as_keeps_the_worker_busy() -> None:
