@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -40,12 +41,14 @@ def test_without_faults_every_task_that_is_needed_runs_exactly_once() -> None:
 
 def test_a_seed_gives_the_same_trace_under_any_hash_seed() -> None:
     code = "from myscheduler.sim import simulate; print([simulate(s).trace for s in range(25)])"
-    traces = {
-        subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True
+        )
         for seed in ("1", "2", "3")
-    }
+    ]
+    traces = {child.communicate()[0] for child in children}
+    assert [child.returncode for child in children] == [0, 0, 0]
     assert len(traces) == 1
     assert len(set(traces.pop().strip("[]\n").split(", "))) == 25
 
