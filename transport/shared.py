@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from ..base.errors import ProtocolError
-from ..protocol.blob import Blob, Payload
+from ..protocol.blob import Blob
 from ..protocol.messages import Row
 from ..protocol.shared import HEADER, MAGIC, PipedBlob, SharedBlob
 from . import pipes
@@ -121,19 +121,18 @@ async def fetch_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
     """
     rows = tuple(rows)
     # Side by side: whoever sends through a pipe gives up if nobody reads.
-    found = await asyncio.gather(*(_fetch(payload) for _, payload in rows), return_exceptions=True)
-    payloads: list[Payload] = []
-    for payload in found:
-        if isinstance(payload, BaseException):
-            raise payload
-        payloads.append(payload)
-    return tuple((key, payload) for (key, _), payload in zip(rows, payloads, strict=True))
-
-
-async def _fetch(payload: Payload | SharedBlob | PipedBlob) -> Payload:
-    if isinstance(payload, PipedBlob):
-        return await pipes.receive(payload)
-    return open_shared(payload) if isinstance(payload, SharedBlob) else payload
+    flows = [pipes.receive(payload) for _, payload in rows if isinstance(payload, PipedBlob)]
+    received = iter(await asyncio.gather(*flows, return_exceptions=True))
+    found: list[Row] = []
+    for key, payload in rows:
+        if not isinstance(payload, PipedBlob):
+            found.append((key, open_shared(payload) if isinstance(payload, SharedBlob) else payload))
+            continue
+        blob = next(received)
+        if isinstance(blob, BaseException):
+            raise blob
+        found.append((key, blob))
+    return tuple(found)
 
 
 def _check(path: str, descriptor: int, end: int) -> None:

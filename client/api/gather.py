@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ...base.errors import ClusterError, LostDataError, UsageError
 from ...base.keys import Key
 from ...base.limits import MIB, ROWS_PER_MESSAGE_MAX
 from ...protocol.blob import Payload
+from ...protocol.messages import Row
 from ...protocol.pickling import loads
 from ..records import FINISHED, Record
 from . import waiting
@@ -21,8 +23,16 @@ if TYPE_CHECKING:
 
 Errors: TypeAlias = Literal["raise", "skip"]
 
-#: Values asked for with one message: a worker packs them into one answer, which must fit into memory twice.
-_BYTES_PER_REQUEST: Final = 64 * MIB
+#: Given payloads.
+Take: TypeAlias = Callable[[dict[Record, Payload]], None]
+
+#: Values asked of a worker with one message. They are unpickled while the next come, so memory that they have come into is
+#: used again before it leaves the caches: finding new memory takes the kernel longer than receiving.
+_BYTES_PER_REQUEST: Final = 4 * MIB
+#: Messages that one worker has to answer at a time.
+_REQUESTS_AHEAD: Final = 2
+#: Values asked of the scheduler with one message: it needs a moment to collect them, and memory to hold them.
+_BYTES_PER_RELAY: Final = 64 * MIB
 
 
 class Nested:
@@ -95,10 +105,18 @@ def gather(session: Session, shape: Any, errors: Errors, direct: bool | None, ti
     if not waiting.block(session, records, timeout, _enough(errors)):
         raise TimeoutError(waiting.describe_timeout(records, timeout))
     payloads, away = _at_hand(records, errors)
+    values = _unpack(session, payloads)
     if away:
         waiting.refuse_on_loop(session)
-        payloads |= session.run(_fetch_checked(session, away, errors, direct), deadline.remaining)
-    return _unpack(session, nested, payloads)
+
+        def start(take: Take) -> Coroutine[Any, Any, None]:
+            return _fetch_checked(session, away, errors, direct, take)
+
+        parts = session.stream(start, deadline.remaining)
+        with closing(parts):
+            for part in parts:
+                values |= _unpack(session, part)
+    return nested.fill(values)
 
 
 async def gather_async(
@@ -111,10 +129,11 @@ async def gather_async(
     if not await waiting.until(session, records, timeout, _enough(errors)):
         raise TimeoutError(waiting.describe_timeout(records, timeout))
     payloads, away = _at_hand(records, errors)
+    values = _unpack(session, payloads)
     if away:
         async with asyncio.timeout(deadline.remaining):
-            payloads |= await _fetch_checked(session, away, errors, direct)
-    return _unpack(session, nested, payloads)
+            await _fetch_checked(session, away, errors, direct, lambda part: values.update(_unpack(session, part)))
+    return nested.fill(values)
 
 
 def _prepare(session: Session, shape: Any, errors: Errors) -> Nested:
@@ -154,33 +173,29 @@ def _at_hand(records: Sequence[Record], errors: Errors) -> tuple[dict[Record, Pa
     return payloads, away
 
 
-def _unpack(session: Session, nested: Nested, payloads: dict[Record, Payload]) -> Any:
+def _unpack(session: Session, payloads: dict[Record, Payload]) -> dict[Record, Any]:
     # Results may hold futures; those become futures of this client.
     with session.client.as_current():
-        values = {record: loads(payload) for record, payload in payloads.items()}
-    return nested.fill(values)
+        return {record: loads(payload) for record, payload in payloads.items()}
 
 
 # ---- payloads from elsewhere, on the loop ---------------------------------------------------------------------------
 
 
 async def _fetch_checked(
-    session: Session, records: Sequence[Record], errors: Errors, direct: bool | None
-) -> dict[Record, Payload]:
-    payloads, reasons = await fetch(session, records, direct)
+    session: Session, records: Sequence[Record], errors: Errors, direct: bool | None, take: Take
+) -> None:
+    reasons = await fetch(session, records, direct, take)
     for record in records if errors == "raise" else ():
-        if record not in payloads:
+        if record.key in reasons:
             error = exception_of(record) or LostDataError(
-                f"the result of {record.key!r} cannot be fetched: {reasons.get(record.key, 'no worker has it')}"
+                f"the result of {record.key!r} cannot be fetched: {reasons[record.key]}"
             )
             raise error
-    return payloads
 
 
-async def fetch(
-    session: Session, records: Sequence[Record], direct: bool | None
-) -> tuple[dict[Record, Payload], dict[Key, str]]:
-    """Payloads of finished records, and reasons for those that cannot be had.
+async def fetch(session: Session, records: Sequence[Record], direct: bool | None, take: Take) -> dict[Key, str]:
+    """Get the payloads of finished records; returns reasons for those that cannot be had.
 
     Parameters
     ----------
@@ -190,8 +205,16 @@ async def fetch(
         Finished, each at most once.
     direct : bool, optional
         False asks the scheduler only; otherwise workers are asked where they can be reached.
+    take : callable
+        Given payloads as they come.
     """
-    payloads: dict[Key, Payload] = {}
+    left = {record.key: record for record in records}
+
+    def found(rows: Iterable[Row]) -> None:
+        part = {left.pop(key): payload for key, payload in rows if key in left}
+        if part:
+            take(part)
+
     if direct is not False:
         by_address: dict[str, list[Record]] = {}
         for record in records:
@@ -199,42 +222,56 @@ async def fetch(
                 address = record.result.address
                 if address is not None and session.data.is_reachable(address):
                     by_address.setdefault(address, []).append(record)
-        for found in await asyncio.gather(
-            *(_fetch_from(session, address, group) for address, group in by_address.items())
-        ):
-            payloads.update(found)
+        lanes = [
+            asyncio.ensure_future(lane)
+            for address, group in by_address.items()
+            for lane in _lanes_from(session, address, group, found)
+        ]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for lane in lanes:
+                lane.cancel()
     reasons: dict[Key, str] = {}
-    rest = [record for record in records if record.key not in payloads]
-    for group in _slices(rest):
+    for group in _slices(list(left.values()), _BYTES_PER_RELAY):
         rows, missing = await session.fetch(record.key for record in group)
-        payloads.update(rows)
+        found(rows)
         reasons.update(missing)
-    return {record: payloads[record.key] for record in records if record.key in payloads}, reasons
+    return {key: reasons.get(key, "no worker has it") for key in left}
 
 
-async def _fetch_from(session: Session, address: str, records: list[Record]) -> dict[Key, Payload]:
+def _lanes_from(
+    session: Session, address: str, records: Sequence[Record], found: Callable[[Iterable[Row]], None]
+) -> list[Coroutine[Any, Any, None]]:
+    """Ask one worker for all of these, the next request on its way while an answer comes."""
+    groups = list(_slices(records, _BYTES_PER_REQUEST))
+    turns = iter(groups)
+    return [_fetch_from(session, address, turns, found) for _ in groups[:_REQUESTS_AHEAD]]
+
+
+async def _fetch_from(
+    session: Session, address: str, groups: Iterator[list[Record]], found: Callable[[Iterable[Row]], None]
+) -> None:
     """What one worker still has of these; nothing if it cannot be reached."""
-    found: dict[Key, Payload] = {}
-    for group in _slices(records):
+    for group in groups:
         rows = tuple((record.key, 0) for record in group)
         try:
-            found.update(await session.data.fetch(address, rows, max(map(_size, group))))
+            found(await session.data.fetch(address, rows, max(map(_size, group))))
         except ClusterError:
-            break  # the scheduler knows better where things are
-    return found
+            return  # the scheduler knows better where things are
 
 
 def _size(record: Record) -> int:
     return record.outcome[1] if record.state == FINISHED and record.outcome is not None else 0
 
 
-def _slices(records: Iterable[Record]) -> Iterator[list[Record]]:
+def _slices(records: Iterable[Record], limit: int) -> Iterator[list[Record]]:
     """Groups that one message may ask for."""
     group: list[Record] = []
     nbytes = 0
     for record in records:
         size = _size(record)
-        if group and (len(group) == ROWS_PER_MESSAGE_MAX or nbytes + size > _BYTES_PER_REQUEST):
+        if group and (len(group) == ROWS_PER_MESSAGE_MAX or nbytes + size > limit):
             yield group
             group, nbytes = [], 0
         group.append(record)

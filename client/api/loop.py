@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ...base.errors import UsageError
@@ -70,13 +73,7 @@ class LoopThread:
         TimeoutError
             It took longer; the coroutine has been cancelled.
         """
-        if self.is_current:
-            coro.close()
-            raise UsageError(
-                "a blocking call on the event loop's own thread would wait for itself; "
-                "use Client(..., asynchronous=True) there and await the result"
-            )
-        future = asyncio.run_coroutine_threadsafe(coro, self.loop)
+        future = self._start(coro)
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -87,6 +84,48 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def stream(
+        self, start: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]], timeout: float | None = None
+    ) -> Generator[T, None, None]:
+        """Run a coroutine on the loop, as ``run`` does, that hands over one thing after the other: they come out here.
+
+        Parameters
+        ----------
+        start : callable
+            Returns the coroutine, given what it is to call.
+        timeout : float, optional
+            Seconds that it may take to its end.
+
+        Yields
+        ------
+        object
+            What was handed over, in order.
+        """
+        inbox: SimpleQueue[Any] = SimpleQueue()
+        future = self._start(start(inbox.put))
+        future.add_done_callback(inbox.put)  # stands for the end
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                part = inbox.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                if part is future:
+                    future.result()
+                    return
+                yield part
+        except Empty:
+            raise TimeoutError(f"not done after {timeout:g} s") from None
+        finally:
+            future.cancel()
+
+    def _start(self, coro: Coroutine[Any, Any, T]) -> Future[T]:
+        if self.is_current:
+            coro.close()
+            raise UsageError(
+                "a blocking call on the event loop's own thread would wait for itself; "
+                "use Client(..., asynchronous=True) there and await the result"
+            )
+        return asyncio.run_coroutine_threadsafe(coro, self.loop)
 
 
 def _forget_shared() -> None:

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ...base import errors
@@ -344,6 +344,14 @@ class Session:
         assert self.thread is not None, "asynchronous clients await"
         with hooks.around_wait():
             return self.thread.run(coro, timeout)
+
+    def stream(
+        self, start: Callable[[Callable[[T], None]], Coroutine[Any, Any, None]], timeout: float | None
+    ) -> Generator[T, None, None]:
+        """As ``run``, for a coroutine that hands over parts: they come out here, on the calling thread."""
+        assert self.thread is not None, "asynchronous clients await"
+        with hooks.around_wait():
+            yield from self.thread.stream(start, timeout)
 
     # ---- questions, on the loop -------------------------------------------------------------------------------------
 

@@ -19,6 +19,16 @@ def inc(x: int) -> int:
     return x + 1
 
 
+class Sour:
+    """Cannot be unpickled."""
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("sour")
+
+    def __getstate__(self) -> Any:
+        return {"a": 1}
+
+
 def test_shapes_are_kept(client: Client) -> None:
     a, b = client.map(inc, [0, 1])
     assert client.gather(a) == 1
@@ -41,6 +51,32 @@ def test_results_elsewhere_are_fetched(client: Client, cluster: FakeCluster, dir
     assert client.gather(futures, direct=direct) == list(range(1, 601))
     assert len(cluster.ops(m.FETCH)) == (2 if direct is False else 0)
     assert len(cluster.data_requests) == (0 if direct is False else 2)
+
+
+def test_large_results_come_in_parts(client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("myscheduler.client.api.gather._BYTES_PER_REQUEST", 100)
+    cluster.inline = False
+    futures = client.map(inc, range(50))
+    assert client.gather(futures) == list(range(1, 51))
+    assert len(cluster.data_requests) > 10
+    assert cluster.ops(m.FETCH) == []
+
+
+def test_a_result_that_cannot_be_unpickled_ends_the_fetching_of_others(
+    client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myscheduler.client.api.gather._BYTES_PER_REQUEST", 1)
+    cluster.inline = False
+    futures = client.map(inc, range(3), key=["a", "b", "c"])
+    client.gather(futures)
+
+    def spoil() -> None:
+        cluster.values["b"] = Sour()
+
+    client.session.run(_call(spoil))
+    with pytest.raises(ValueError, match="sour"):
+        client.gather(futures)
+    assert client.gather([futures[0], futures[2]]) == [1, 3]
 
 
 def test_an_unreachable_worker_is_remembered_and_the_scheduler_asked(
