@@ -68,6 +68,11 @@ def merge(parts: list[int]) -> int:
     return sum(parts)
 
 
+def column(part: int, *rows: list[int]) -> int:
+    """What merger ``part`` makes of all that the splitters have."""
+    return sum(row[part] for row in rows)
+
+
 def make_array(nbytes: int, fill: int) -> np.ndarray[Any, Any]:
     return np.full(nbytes, fill % 256, dtype=np.uint8)
 

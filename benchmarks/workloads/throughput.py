@@ -8,7 +8,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from ..systems.base import System
-from .base import Figures, Metric, Workload, add, inc, merge, nap, reverse, split, warm_up
+from .base import Figures, Metric, Workload, add, column, inc, merge, nap, reverse, split, warm_up
 
 
 def run_map(system: System, scale: float) -> Figures:
@@ -117,6 +117,18 @@ def run_shuffle(system: System, scale: float) -> Figures:
     return {"shuffle": seconds}
 
 
+def run_dense(system: System, scale: float) -> Figures:
+    """As ``run_shuffle``, with each merger given everything: few tasks, many edges."""
+    width = max(10, int(200 * scale**0.5))
+    warm_up(system)
+    begin = time.perf_counter()
+    rows = [system.submit(split, number, width) for number in range(width)]
+    sums = system.gather([system.submit(column, part, *rows) for part in range(width)])
+    seconds = time.perf_counter() - begin
+    assert list(sums) == [sum(number * width + part for number in range(width)) for part in range(width)]
+    return {"dense": seconds}
+
+
 WORKLOADS = {
     "map": Workload(run_map, {"map": Metric("map 10,000 no-op tasks, submit to gathered", "tasks/s", True)}),
     "map_100k": Workload(
@@ -142,5 +154,6 @@ WORKLOADS = {
     "tree": Workload(run_tree, {"tree": Metric("tree reduction of 4,096 leaves", "tasks/s", True)}),
     "chain": Workload(run_chain, {"chain": Metric("chain of 1,000 tasks", "tasks/s", True)}),
     "delayed": Workload(run_delayed, {"delayed": Metric("lazy sum over 10,000 tasks", "tasks/s", True)}),
-    "shuffle": Workload(run_shuffle, {"shuffle": Metric("200 by 200, all to all", "s")}),
+    "shuffle": Workload(run_shuffle, {"shuffle": Metric("200 by 200, each merger gets its parts", "s")}),
+    "dense": Workload(run_dense, {"dense": Metric("200 by 200, each merger gets everything", "s")}),
 }

@@ -16,7 +16,7 @@ def test_metrics_are_named_once() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("workload", ["map_1kb", "shuffle", "idle"])
+@pytest.mark.parametrize("workload", ["map_1kb", "shuffle", "dense", "idle"])
 def test_a_workload_measures_what_it_promises(workload: str) -> None:
     system = load("futures")
     system.start()
