@@ -263,7 +263,9 @@ def _may_follow(core: Core, ws: WorkerState, ts: TaskState) -> bool:
     if ts.waiting_on > len(ws.assigned) + len(ws.following):
         return False
     for dep in ts.deps:
-        if dep not in ws.stored and (dep.worker is not ws or (dep not in ws.assigned and dep not in ws.following)):
+        if dep in ws.stored:
+            continue
+        if dep.worker is not ws or dep.prefix.duration is None or not (dep in ws.assigned or dep in ws.following):
             return False
     ts.estimate = max(duration, DURATION_FLOOR_S)
     return True

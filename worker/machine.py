@@ -46,6 +46,7 @@ from .events import (
 )
 from .fetching import Want
 from .inventory import hold, inventory
+from .pace import AHEAD_NS
 from .state import Task, TaskState
 from .tables import Tables
 
@@ -355,10 +356,10 @@ class WorkerMachine(Tables):
             bound.append(self.terms.pop(task.attempt))
 
     def _chain(self, first: Task, bound: list[Row]) -> list[Row]:
-        """Start what lacks nothing but the result of the run before, as far as there is room: the rows, if there are any."""
+        """Start what lacks nothing but the result of the run before, as far as all is short and there is room: their rows."""
         rows = [first.row]
         last, pace = first, self.index.pace
-        while (task := self._next_link(last)) is not None and pace.admits(task.func_id):
+        while last.expected_ns < AHEAD_NS and (task := self._next_link(last)) and pace.admits(task.func_id):
             self.fetches.arrived(task.missing[last.key])
             self._start(task, bound)
             rows.append(task.row)

@@ -78,6 +78,12 @@ def test_what_may_be_long_is_not_sent_before_its_inputs_are_there(seconds: float
     assert list(cluster.runs("w0")) == [("step", 0)]
 
 
+def test_nothing_follows_what_may_be_long() -> None:
+    cluster = experienced()
+    cluster.submit({"unknown": (), ("step", 0): ("unknown",)})
+    assert list(cluster.runs("w0")) == ["unknown"]
+
+
 def test_of_many_dependents_none_is_sent_ahead_as_others_may_help() -> None:
     for count in (FEW_DEPENDENTS, FEW_DEPENDENTS + 1):
         cluster = experienced()

@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "leave those alone that were to follow a run without result",
-        "worker.machine",
+        "worker.tables",
         "self._forsaken.append(want)",
         "assert want",
     ),

@@ -53,6 +53,14 @@ def test_it_ends_where_more_is_lacking_or_two_follow() -> None:
     assert executed(drive.end(result("a", 2, duration=1e-5))) == ["b", "c"]
 
 
+def test_nothing_is_handed_over_behind_what_may_be_long() -> None:
+    drive = Driver(nthreads=2)
+    drive.compute(task("first", 1))
+    drive.end(result("first", 1, duration=1e-5))
+    assert executed(drive.compute(task("a", 2, func=b"unknown"), follower("b", 3, "a"))) == ["a"]
+    assert executed(drive.compute(task("c", 4, func=b"unknown"))) == ["c"]  # in the other thread
+
+
 def test_it_is_no_longer_than_the_executor_should_have() -> None:
     drive = Driver()
     drive.compute(task("first", 1))
