@@ -92,15 +92,27 @@ def _named(content: bytes) -> Iterator[str]:
             yield file.name
 
 
+class _Socket(ssl.SSLSocket):
+    """Closed if its connection turns out to be reset while it is made: nobody else has it yet who could close it."""
+
+    def getpeername(self) -> Any:
+        try:
+            return super().getpeername()
+        except OSError:
+            if self.version() is None:  # no handshake yet
+                self.close()
+            raise
+
+
 def wrap(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
-    """Put TLS around a connection, without a handshake yet.
+    """Put TLS around a connection, without a handshake yet; ``sock`` itself is of no more use.
 
     Raises
     ------
     OSError
-        It has been reset already. (``wrap_socket`` would find that out too late, and leave a socket that nobody can close.)
+        It has been reset already.
     """
-    sock.getpeername()
+    context.sslsocket_class = _Socket
     return context.wrap_socket(sock, do_handshake_on_connect=False, **options)
 
 
