@@ -240,7 +240,8 @@ class Core(Tables):
             ws.subtract(ts.estimate)
         else:
             del (ws.following if ts in ws.following else ws.long_running)[ts]
-        ws.fetching.pop(ts, None)
+        if ws.fetching:
+            ws.fetching.pop(ts, None)
         if ws.recalled:
             ws.recalled.pop(ts.attempt, None)
         if ts.requirement.resources is not None:
