@@ -10,10 +10,12 @@ import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import subprocess
 import sys
 import types
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -255,7 +257,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.mutant is not None:
         return hunt(MUTANTS[arguments.mutant], arguments.seeds)
-    found = sum(is_found(index, arguments.seeds) for index in range(len(MUTANTS)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = sum(pool.map(lambda index: is_found(index, arguments.seeds), range(len(MUTANTS))))
     print(f"{found} of {len(MUTANTS)} mutants found")
     return 0 if found >= len(MUTANTS) - 1 else 1
 
