@@ -7,7 +7,7 @@ outcomes, membership, placement, relay, queries) act on it; only the functions h
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Any, Final
+from typing import Final
 
 from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
@@ -255,7 +255,7 @@ class Core(Tables):
         self.stale["answers"] += 1
         self.unbook(ws, attempt)
         if has_data:
-            self.row(ws, FREE, (key, attempt))
+            self.refuse(ws, key, attempt)
 
     def unbook(self, ws: WorkerState, attempt: int) -> None:
         """If this run was one we gave up: it occupies its worker no longer."""
@@ -394,6 +394,15 @@ class Core(Tables):
             ws.nbytes -= ts.nbytes
         ts.holders = ()
 
+    def refuse(self, ws: WorkerState, key: Key, attempt: int) -> None:
+        """A worker has got a copy that does not count. An older one, which may, has made room for it there."""
+        self.row(ws, FREE, (key, attempt))
+        ts = self.tasks.get(key)
+        if ts is not None and ts.status is MEMORY and ts.attempt < attempt and ts in ws.stored:
+            self.drop_holder(ts, ws)
+            if not ts.holders:
+                self.lose(ts)
+
     def lose(self, ts: TaskState) -> None:
         """The last copy of the data is gone: make it again if somebody needs it."""
         self.move(ts, RELEASED)
@@ -483,15 +492,3 @@ class Core(Tables):
                 if dependent not in seen and dependent.status is not MEMORY:
                     seen[dependent] = None
                     stack.append(dependent)
-
-    # ---- memory -----------------------------------------------------------------------------------------------------
-
-    def shrink(self) -> None:
-        """Make tables as small as what is in them: a dict that was large stays so until it is emptied."""
-        tables: list[dict[Any, Any]] = [self.tasks]
-        tables += [client.wants for client in self.clients.values()]
-        tables += [ws.stored for ws in self.workers.values()]
-        for table in tables:
-            rows = list(table.items())
-            table.clear()
-            table.update(rows)

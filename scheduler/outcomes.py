@@ -97,7 +97,7 @@ def on_replicas(core: Core, ws: WorkerState, message: Message) -> None:
         ts = core.tasks.get(key)
         if ts is None or ts.status is not MEMORY or ts.attempt != attempt:
             core.stale["answers"] += 1
-            core.row(ws, FREE, (key, attempt))
+            core.refuse(ws, key, attempt)
             if ts is not None:
                 for holder in ts.holders:  # if this copy stood in the way of the one that was asked for, ask again
                     holder.copying.pop(ts, None)

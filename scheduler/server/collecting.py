@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..core import Core
 
 #: A scheduler that has had fewer tasks has nothing worth giving back.
 _TASKS_MIN: Final = 50_000
@@ -43,9 +46,21 @@ class Surplus:
         return True
 
 
-def give_back() -> None:
+def give_back(core: Core) -> None:
     """Let the system have the memory that is not used any more."""
+    _shrink(core)
     gc.collect()  # also what the interpreter keeps for its next tuples: a few in each of all those pages
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc hoards, and has it
     if trim is not None:
         trim(0)
+
+
+def _shrink(core: Core) -> None:
+    """Make tables as small as what is in them: a dict that was large stays so until it is emptied."""
+    tables: list[dict[Any, Any]] = [core.tasks]
+    tables += [client.wants for client in core.clients.values()]
+    tables += [ws.stored for ws in core.workers.values()]
+    for table in tables:
+        rows = list(table.items())
+        table.clear()
+        table.update(rows)

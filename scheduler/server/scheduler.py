@@ -249,8 +249,7 @@ class SchedulerServer:
         self._timer = None
         self._note_arrivals()
         if self._surplus.note(len(self.machine.core.tasks)):
-            self.machine.core.shrink()
-            give_back()
+            give_back(self.machine.core)
         if not self._turn_due:
             self._turn()
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -107,17 +105,3 @@ def test_a_worker_that_goes_away_before_is_told_by_its_inventory() -> None:
     assert cluster.rows("w0", m.FREE) == [("x", attempts["x"])]
     cluster.lose("w0")
     assert cluster.core.freeing == {}
-
-
-def test_tables_that_were_large_shrink_and_keep_what_is_left_in_order() -> None:
-    cluster = Cluster(workers=1)
-    names = [f"k{number}" for number in range(500)]
-    _held(cluster, *names)
-    cluster.say("c", (m.RELEASE, tuple(names[2:])))
-    tables: list[dict[Any, Any]]
-    tables = [cluster.core.tasks, cluster.core.clients["c"].wants, cluster.core.workers["w0"].stored]
-    large = [sys.getsizeof(table) for table in tables]
-    before = [list(table) for table in tables]
-    cluster.core.shrink()
-    assert [list(table) for table in tables] == before
-    assert all(sys.getsizeof(table) < size / 10 for table, size in zip(tables, large, strict=True))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from myscheduler.protocol import messages as m
 from myscheduler.scheduler.snapshot import digest
 from tests.support.scheduler import Cluster
@@ -150,3 +152,35 @@ def test_every_answer_of_the_past_is_counted_and_changes_nothing() -> None:
             assert digest(cluster.machine.tables()) == before, message
     cluster.finish("w0", {"x": attempt})
     assert cluster.outcomes() == {"x": "memory"}
+
+
+class TestRefusedCopies:
+    """A worker keeps one copy of a key, the newest; the scheduler may believe in an older one again that has come back."""
+
+    def held_twice(self) -> Cluster:
+        """Of "x", both workers hold the first attempt."""
+        cluster = Cluster(workers=2)
+        cluster.submit({"x": ()})
+        cluster.run_all()
+        cluster.say("w1", (m.REPLICAS, (("x", cluster.core.tasks["x"].attempt),)))
+        assert len(cluster.core.tasks["x"].holders) == 2
+        return cluster
+
+    @pytest.mark.parametrize("fetched", [False, True])
+    def test_they_have_taken_the_place_of_older_ones(self, fetched: bool) -> None:
+        cluster = self.held_twice()
+        row = ("x", 99, 8, "int", None, 0, 0.0, 0.1)
+        cluster.say("w1", (m.REPLICAS, (("x", 99),)) if fetched else (m.RESULTS, (row,)))
+        assert [ws.name for ws in cluster.core.tasks["x"].holders] == ["w0"]
+        assert cluster.rows("w1", m.FREE) == [("x", 99)]
+
+    def test_what_is_lost_by_that_is_made_again(self) -> None:
+        cluster = self.held_twice()
+        for name in ("w0", "w1"):
+            cluster.say(name, (m.REPLICAS, (("x", 99),)))
+        assert cluster.status("x") == "assigned"
+
+    def test_they_make_no_room_for_older_ones(self) -> None:
+        cluster = self.held_twice()
+        cluster.say("w1", (m.REPLICAS, (("x", 0),)))
+        assert len(cluster.core.tasks["x"].holders) == 2

@@ -50,7 +50,7 @@ MUTANTS = (
     Mutant(
         "do not free refused data",
         "scheduler.core",
-        "if has_data:\n            self.row(ws, FREE, (key, attempt))",
+        "if has_data:\n            self.refuse(ws, key, attempt)",
         "assert ws",
     ),
     Mutant(
