@@ -101,6 +101,7 @@ class Graph:
 class Job:
     """A graph that has been submitted, and every outcome that was seen."""
 
+    client: Client
     graph: Graph
     trace: Path
     futures: list[Future[Any]]
@@ -109,7 +110,7 @@ class Job:
     @classmethod
     def submit(cls, client: Client, graph: Graph, trace: Path, **options: Any) -> Job:
         """Have a client submit a graph, and keep a future of each node."""
-        job = cls(graph, trace, [])
+        job = cls(client, graph, trace, [])
         for number, inputs in enumerate(graph.inputs):
             parts = [job.futures[index] for index in inputs]
             future = client.submit(node, str(trace), number, graph.seconds, graph.padding, *parts, **options)
@@ -129,7 +130,9 @@ class Job:
                 found, _ = future.result(timeout=max(0.01, end - time.monotonic()))
             except (TimeoutError, LateError):
                 trial.lost += 1
-                wrong.append(f"task {number} has no outcome ({future.status})")
+                wrong.append(
+                    f"task {number} has no outcome ({future.status}). {self._explain(future) if not wrong else ''}"
+                )
             except Exception as error:
                 trial.lost += 1
                 wrong.append(f"task {number}: {type(error).__name__}: {error}")
@@ -139,6 +142,12 @@ class Job:
         trial.duplicated += len(twice)
         trial.expect(not wrong, f"{len(wrong)} of {len(self.futures)} tasks lost, for example {wrong[:1]}")
         trial.expect(not twice, f"tasks {twice[:5]} had more than one outcome")
+
+    def _explain(self, future: Future[Any]) -> str:
+        try:
+            return self.client.explain(future)
+        except Exception as error:
+            return f"No explanation: {type(error).__name__}: {error}"
 
     def runs(self) -> dict[int, list[Run]]:
         """The runs of each task that ran."""
