@@ -6,6 +6,7 @@ frames have lengths and GOODBYE is said in them, so a connection that was cut is
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import socket
@@ -99,9 +100,11 @@ class _Socket(ssl.SSLSocket):
         try:
             return super().getpeername()
         except OSError:
-            if self.version() is None:  # no handshake yet
-                self.close()
-            raise
+            if self.version() is not None:  # it is made, and somebody has it
+                raise
+            self.close()
+            # Not ENOTCONN: for that, an unconnected socket would be made.
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from None
 
 
 def wrap(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SSLSocket:

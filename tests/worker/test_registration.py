@@ -132,6 +132,21 @@ async def test_a_scheduler_that_does_not_take_it_again_ends_it(
     assert worker.exit_text == "because"
 
 
+async def test_a_bug_of_ours_on_the_way_back_ends_it_instead_of_leaving_it_alone(
+    scheduler: FakeScheduler, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await registered(scheduler, stack)
+
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr("myscheduler.worker.server.registration.connect", fail)
+    scheduler.links[worker.incarnation].abort("cut")
+    assert await asyncio.wait_for(worker.finished(), TIMEOUT_S) is ExitReason.FAILED
+    assert worker.exit_text == "ValueError: nobody thought of this"
+    assert f"looking for the scheduler at {scheduler.address} failed" in caplog.text
+
+
 async def test_a_name_that_is_taken_is_asked_for_again_at_the_start(
     scheduler: FakeScheduler,
     stack: AsyncExitStack,

@@ -161,6 +161,10 @@ class Registration:
                 problem = error.text
             except (MySchedulerError, OSError) as error:
                 problem = str(error) or f"it did not answer within {ANSWER_TIMEOUT_S:g} s"
+            except Exception as error:  # a bug of ours: a worker that nobody can reach is worse than none
+                logger.exception("looking for the scheduler at %s failed", self.address)
+                self._owner.on_end(ExitReason.FAILED, f"{type(error).__name__}: {error}")
+                return
             else:
                 logger.info("the scheduler at %s has been reached again", self.address)
                 return
