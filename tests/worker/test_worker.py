@@ -137,6 +137,21 @@ async def test_an_unreachable_holder_gives_the_task_back(stage: Stage, monkeypat
     assert rows["y"][2] == (("x", 77, nowhere),)
 
 
+async def test_a_bug_of_ours_while_fetching_gives_the_task_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*args: object, **kwargs: object) -> None:
+        raise ValueError("nobody thought of this")
+
+    alice, bob = await stage.worker(name="alice"), await stage.worker(name="bob")
+    monkeypatch.setattr(transfers, "connect", fail)
+    stage.scheduler.compute(alice, "y", len, TaskRef("x"), locations=(("x", 77, 8, (bob.address,)),))
+    rows = await stage.scheduler.until(lambda: stage.scheduler.rows(m.UNFETCHED))
+    assert rows["y"][2] == (("x", 77, bob.address),)
+    assert f"fetching from worker {bob.address} failed" in caplog.text
+    assert "nobody thought of this" in caplog.text
+
+
 async def test_a_holder_that_has_the_value_no_more_is_named(stage: Stage) -> None:
     alice, bob = await stage.worker(name="alice"), await stage.worker(name="bob")
     scheduler = stage.scheduler

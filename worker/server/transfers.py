@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ...base.credentials import Credentials
@@ -183,7 +184,14 @@ class Fetcher:
         """Perform one instruction."""
         task = asyncio.get_running_loop().create_task(self._fetch(fetch))
         self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
+        task.add_done_callback(partial(self._ended, fetch))
+
+    def _ended(self, fetch: Fetch, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a bug of ours; but the machine waits for an answer
+            logger.error("fetching from worker %s failed", fetch.address, exc_info=error)
+            self._handle(FetchFailed(fetch.address, fetch.request))
 
     def sweep(self) -> None:
         """Look after peers that keep us waiting, and close links that are not used; call now and then."""
