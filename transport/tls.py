@@ -14,7 +14,7 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from ..base.certificates import RENEW, Leaf
 from ..base.credentials import Credentials
@@ -96,11 +96,13 @@ def _named(content: bytes) -> Iterator[str]:
 class _Socket(ssl.SSLSocket):
     """Closed if its connection turns out to be reset while it is made: nobody else has it yet who could close it."""
 
+    is_made = False
+
     def getpeername(self) -> Any:
         try:
             return super().getpeername()
         except OSError:
-            if self.version() is not None:  # it is made, and somebody has it
+            if self.is_made:  # somebody has it; even its repr asks for the peer's name
                 raise
             self.close()
             # Not ENOTCONN: for that, an unconnected socket would be made.
@@ -116,7 +118,9 @@ def wrap(context: ssl.SSLContext, sock: socket.socket, **options: Any) -> ssl.SS
         It has been reset already.
     """
     context.sslsocket_class = _Socket
-    return context.wrap_socket(sock, do_handshake_on_connect=False, **options)
+    wrapped = cast("_Socket", context.wrap_socket(sock, do_handshake_on_connect=False, **options))
+    wrapped.is_made = True
+    return wrapped
 
 
 class TlsLink(TcpLink):

@@ -136,3 +136,16 @@ def test_a_connection_that_is_reset_before_the_handshake_leaves_nothing_open() -
             wrap(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), far, server_side=True)
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(number)
+
+
+def test_one_that_is_reset_later_stays_its_owners() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    with wrap(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), far, server_side=True) as wrapped:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        near.close()
+        with pytest.raises(ConnectionResetError):
+            wrapped.do_handshake()
+        assert "laddr" in repr(wrapped)  # which asks for the name of the peer
+        assert wrapped.fileno() >= 0
