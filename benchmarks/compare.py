@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .chart import draw
 from .report import as_json, as_table
@@ -52,6 +53,15 @@ class Measurements:
         else:
             reason = str(outcome.get("unsupported") or outcome.get("failed"))
             self.missing.setdefault(workload, {})[system] = reason
+
+    def keep(self, earlier: dict[str, Any]) -> None:
+        """Take over what an earlier run has measured and this one has not, if it is of the same size and the same systems."""
+        if (earlier["scale"], earlier["versions"]) != (self.scale, self.versions):
+            return
+        for metric, row in earlier["metrics"].items():
+            if metric not in self.values:
+                self.values[metric] = {system: found["values"] for system, found in row["systems"].items()}
+        self.missing = earlier["missing"] | self.missing
 
 
 def measure(system: str, workload: str, scale: float) -> dict[str, object]:
@@ -132,9 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = run(systems, options.only, 1 if options.quick else options.repeats, 0.1 if options.quick else 1.0)
     print(as_table(found))
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "compare.json").write_text(as_json(found), encoding="utf-8")
+    results = options.output / "compare.json"
+    if results.exists():
+        found.keep(json.loads(results.read_text(encoding="utf-8")))
+    results.write_text(as_json(found), encoding="utf-8")
     (options.output / "compare.svg").write_text(draw(found), encoding="utf-8")
-    print(f"\nwritten: {options.output / 'compare.json'}, {options.output / 'compare.svg'}")
+    print(f"\nwritten: {results}, {options.output / 'compare.svg'}")
     return 0
 
 

@@ -19,7 +19,7 @@ def table(results: dict[str, Any]) -> str:
     """One line per metric: our median with its range, the others' medians, and how many times better ours is."""
     others = {system: version for system, version in results["versions"].items() if system != OURS}
     heads = ["`futures`" if system == "futures" else f"{system} {version}" for system, version in others.items()]
-    lines = [f"| | unit | {OURS} | {' | '.join(heads)} |", f"|---|---|---|{'---|' * len(heads)}"]
+    lines = [f"| | unit | {OURS} | {' | '.join(heads)} | runs |", f"|---|---|---|{'---|' * len(heads)}---|"]
     for name, row in results["metrics"].items():
         ours = row["systems"][OURS]
         least, most = (format_number(end(ours["values"])) for end in (min, max))
@@ -31,9 +31,9 @@ def table(results: dict[str, Any]) -> str:
             else:
                 ratio = times_better(metrics()[name], ours["median"], theirs["median"])
                 cells.append(f"{format_number(theirs['median'])} ({format_number(ratio)}x)")
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} | {len(ours['values'])} |")
     day = results["date"].partition("T")[0]
-    ending = f"Medians of {results['repeats']}, in brackets the least and the most, or how many times better {OURS} is."
+    ending = f"Medians of as many runs as said, in brackets the least and the most, or how many times better {OURS} is."
     return "\n".join([*lines, "", f"{ending} {results['machine']}, {day}."]) + "\n"
 
 

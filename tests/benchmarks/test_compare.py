@@ -61,6 +61,18 @@ def test_the_json_holds_every_value(found: Measurements) -> None:
     assert document["versions"] == {"myscheduler": "1", "ray": "2"}
 
 
+def test_what_was_not_measured_again_stays(found: Measurements) -> None:
+    again = Measurements(["myscheduler", "ray"], scale=1.0, repeats=1, versions={"myscheduler": "1", "ray": "2"})
+    again.add("chain", "ray", {"figures": {"chain": 7.0}, "version": "2"})
+    again.keep(json.loads(as_json(found)))
+    assert set(again.values) == {"map", "chain"}
+    assert again.values["map"]["ray"] == [250.0, 750.0, 500.0]
+    assert again.missing == found.missing
+    other = Measurements(["ray"], scale=0.1, repeats=1, versions={"ray": "2"})
+    other.keep(json.loads(as_json(found)))
+    assert other.values == {}
+
+
 def test_the_chart_is_well_formed_and_names_every_system(found: Measurements) -> None:
     texts = [element.text for element in ET.fromstring(draw(found)).iter() if element.text]
     assert {"myscheduler", "ray", "2,000", "500"} <= set(texts)

@@ -31,7 +31,7 @@ def test_tables_say_how_many_times_better() -> None:
     begin, end = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
     assert with_table(f"a{begin}old{end}b", results) == f"a{begin}{table(results)}{end}b"
     lines = table(results).splitlines()
-    assert lines[0] == "| | unit | myscheduler | ray 2.0 | `futures` |"
-    assert lines[2] == "| a map | tasks/s | **200** (100 to 300) | 50.0 (4.00x) | - |"
-    assert lines[3] == "| one | ms | **2.00** (2.00 to 2.00) | 1.00 (0.5x) | 0.5 (0.25x) |"
+    assert lines[0] == "| | unit | myscheduler | ray 2.0 | `futures` | runs |"
+    assert lines[2] == "| a map | tasks/s | **200** (100 to 300) | 50.0 (4.00x) | - | 3 |"
+    assert lines[3] == "| one | ms | **2.00** (2.00 to 2.00) | 1.00 (0.5x) | 0.5 (0.25x) | 1 |"
     assert lines[-1].endswith("or how many times better myscheduler is. 2 cores, 2026-01-02.")
