@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
 from typing import Any, Never
 
 import pytest
@@ -85,14 +84,6 @@ def test_when_nobody_wants_a_result_nothing_begins_with_it(overdue: bool) -> Non
 
 
 # ---- the executor ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    made = Bench()
-    yield made
-    made.executor.close()
-    assert await made.executor.join(TIMEOUT_S)
 
 
 #: Of ``wait``, which is pickled by its name.

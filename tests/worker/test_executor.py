@@ -33,14 +33,6 @@ from tests.client.support import eventually_async
 from tests.worker.bench import TIMEOUT_S, Bench
 
 
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    made = Bench()
-    yield made
-    made.executor.close()
-    assert await made.executor.join(TIMEOUT_S)
-
-
 async def test_a_call_reports_its_value_size_type_thread_and_time(bench: Bench) -> None:
     attempt = bench.submit(lambda x, y: x + y, 1, 2)
     assert await bench.result(attempt) == 3
