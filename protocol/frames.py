@@ -6,46 +6,20 @@ the operating system, which costs nothing until it is written; small ones are al
 
 from __future__ import annotations
 
-import mmap
 import sys
 from array import array
 from typing import Final
 
 from ..base.errors import ProtocolError
-from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB, MIB
+from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB
 from .codec import HEADER, Buffer, Frame, decode
+from .memory import allocate
 
 #: What every connection holds; larger ones measured no faster.
 _STAGING_BYTES: Final = 64 * KIB
 #: Larger pieces are received where they are to stay.
 _STAGED_BYTES_MAX: Final = _STAGING_BYTES // 2
-_MAPPED_BYTES_MIN: Final = MIB
-#: Receiving into huge pages is about twice as fast: the kernel has 500 times fewer pages to find and clear.
-_HUGE_BYTES_MIN: Final = 4 * MIB
-_MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
 _NO_LENGTHS: Final = array("Q")
-
-
-def allocate(nbytes: int) -> memoryview:
-    """Writable memory for ``nbytes`` bytes, which from 1 MiB on is only occupied as it is written.
-
-    Raises
-    ------
-    ProtocolError
-        This process cannot have that much.
-    """
-    if nbytes < _MAPPED_BYTES_MIN:
-        return memoryview(bytearray(nbytes))
-    try:
-        memory = mmap.mmap(-1, nbytes, flags=_MAP_FLAGS)
-    except (OSError, ValueError, OverflowError) as error:
-        raise ProtocolError(f"the peer announced a buffer of {nbytes} bytes: {error}") from error
-    if nbytes >= _HUGE_BYTES_MIN and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            return memoryview(memory)  # a kernel without huge pages: slower, nothing else
-    return memoryview(memory)
 
 
 class FrameDecoder:

@@ -27,6 +27,7 @@ from ..base.refs import TaskRef
 from . import unchanged
 from .blob import Blob, Payload, payload_nbytes
 from .culprit import find_culprit
+from .memory import as_bytes
 from .remote_errors import RemoteError, RemoteTraceback, exception_text, shorten
 
 #: Buffers from this size on are not copied into the pickle stream.
@@ -127,7 +128,10 @@ def dumps(value: Any, what: str = "") -> Payload:
 def loads(payload: Payload) -> Any:
     """Unpickle what ``dumps`` made. Runs code of the sender: only clients and workers may do this."""
     if type(payload) is Blob:
-        return pickle.loads(payload.buffers[0], buffers=payload.buffers[1:])
+        stream, *buffers = payload.buffers
+        if stream == _RAW_STREAMS[bytes] and len(buffers) == 1:
+            return as_bytes(buffers[0])
+        return pickle.loads(stream, buffers=buffers)
     return pickle.loads(payload)  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from ..base.limits import MIB
 from ..base.system import memory_limit
-from ..protocol.frames import allocate
+from ..protocol.memory import allocate
 
 #: Memory is kept for this long after it was used last, and only if data came in not longer ago.
 IDLE_S: Final = 5.0

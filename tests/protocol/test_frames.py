@@ -12,7 +12,7 @@ from myscheduler.base.errors import ProtocolError
 from myscheduler.base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, MIB
 from myscheduler.protocol.blob import Blob
 from myscheduler.protocol.codec import Encoder, Frame
-from myscheduler.protocol.frames import FrameDecoder, allocate
+from myscheduler.protocol.frames import FrameDecoder
 from myscheduler.protocol.messages import GOODBYE, RESULTS
 
 
@@ -167,15 +167,3 @@ def test_large_buffers_are_received_where_they_stay() -> None:
     buffer = frame.messages[0][1][0][1].buffers[0]
     assert bytes(buffer[offset : offset + 4]) == b"1234"
     buffer[0] = 7  # ours to write to
-
-
-@pytest.mark.parametrize("nbytes", [0, 1, MIB - 1, MIB, 5 * MIB + 1])
-def test_allocated_memory_is_writable(nbytes: int) -> None:
-    memory = allocate(nbytes)
-    assert len(memory) == nbytes
-    assert not memory.readonly
-
-
-def test_more_than_there_is_cannot_be_allocated() -> None:
-    with pytest.raises(ProtocolError, match="the peer announced a buffer of"):
-        allocate(2**60)

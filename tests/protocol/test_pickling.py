@@ -19,6 +19,7 @@ from myscheduler.base.limits import EXCEPTION_BYTES_MAX, INLINE_BYTES_MAX, TRACE
 from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import pickling
 from myscheduler.protocol.blob import Blob, payload_nbytes
+from myscheduler.protocol.memory import allocate, as_bytes
 from myscheduler.protocol.pickling import (
     dumps,
     dumps_call,
@@ -89,6 +90,26 @@ def test_large_bytes_are_not_copied() -> None:
     assert isinstance(payload, Blob)
     assert isinstance(payload.buffers[1], memoryview)
     assert payload.buffers[1].obj is data
+
+
+def test_bytes_that_were_received_are_not_copied() -> None:
+    payload = dumps(b"x" * 100_000)
+    assert isinstance(payload, Blob)
+    stream, received = payload.buffers[0], allocate(100_000)
+    received[:] = payload.buffers[1]
+    value = loads(Blob((bytearray(stream), received)))
+    assert value == b"x" * 100_000
+    assert value is as_bytes(received)
+
+
+def test_arrays_keep_the_memory_that_was_received_and_can_be_written_to() -> None:
+    payload = dumps(np.arange(20_000))
+    assert isinstance(payload, Blob)
+    received = allocate(payload.nbytes - len(payload.buffers[0]))
+    received[:] = memoryview(payload.buffers[1]).cast("B")
+    value = loads(Blob((payload.buffers[0], received)))
+    value += 1
+    np.testing.assert_array_equal(np.frombuffer(received, value.dtype), np.arange(1, 20_001))
 
 
 def test_small_arrays_travel_in_the_stream() -> None:
