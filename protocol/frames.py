@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 from typing import Final
 
 from ..base.errors import ProtocolError
@@ -27,6 +28,11 @@ class FrameDecoder:
 
     Write into what ``get_buffer`` returns (or into the start of it) and tell ``received`` how much; nothing else.
 
+    Parameters
+    ----------
+    allocate : callable
+        Gives memory for so many bytes, which is only occupied as it is written, or was before.
+
     Examples
     --------
     >>> from .codec import Encoder
@@ -38,6 +44,7 @@ class FrameDecoder:
     """
 
     __slots__ = (
+        "_allocate",
         "_buffers",
         "_control",
         "_control_length",
@@ -50,7 +57,8 @@ class FrameDecoder:
         "_target",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, allocate: Callable[[int], memoryview] = allocate) -> None:
+        self._allocate = allocate
         self._staging = memoryview(bytearray(_STAGING_BYTES))
         self._start = self._end = 0  # of what is in the staging memory and not taken yet
         self._target: memoryview | None = None  # what is received in place, up to _filled
@@ -158,7 +166,7 @@ class FrameDecoder:
             return self._staging[start : start + nbytes]
         if not to_keep and nbytes <= _STAGED_BYTES_MAX:
             return None
-        target = allocate(nbytes)
+        target = self._allocate(nbytes)
         target[:available] = self._staging[start : start + available]
         self._start = start + available
         self._target, self._filled = target, available

@@ -9,6 +9,7 @@ of a list.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import mmap
 import time
@@ -24,10 +25,12 @@ from ..protocol.memory import allocate
 IDLE_S: Final = 5.0
 #: Smaller buffers are left to the allocator.
 POOLED_BYTES_MIN: Final = MIB
-#: Sizes are rounded up to this: a huge page.
-_GRAIN_BYTES: Final = 2 * MIB
+#: ``take`` asks for a look at what is kept this often, at most.
+_TRIM_EVERY_S: Final = 1.0
 _KEPT_BYTES_MAX: Final = 1024 * MIB
 _KEPT_PART: Final = 16  # of the memory that this process may use
+#: Each is looked at whenever one is taken.
+KEPT_MAX: Final = 256
 
 
 class Buffers:
@@ -46,7 +49,7 @@ class Buffers:
     (0, 3000000, 0)
     >>> del first
     >>> buffers.kept_bytes
-    4194304
+    3145728
     """
 
     def __init__(self, limit: int) -> None:
@@ -77,7 +80,7 @@ class Buffers:
         if nbytes < POOLED_BYTES_MIN:
             return allocate(nbytes)
         self._taken_at = time.monotonic()
-        size = -(-(shift + nbytes) // _GRAIN_BYTES) * _GRAIN_BYTES
+        size = _rounded(shift + nbytes)
         memory = self._find(size)
         if memory is None:
             made = allocate(size).obj
@@ -99,7 +102,8 @@ class Buffers:
 
     def _give_back(self, memory: mmap.mmap) -> None:
         now = time.monotonic()
-        if now - self._taken_at < IDLE_S and self.kept_bytes + len(memory) <= self.limit:
+        wanted = now - self._taken_at < IDLE_S and len(self._free) < KEPT_MAX
+        if wanted and self.kept_bytes + len(memory) <= self.limit:
             if hasattr(mmap, "MADV_FREE"):
                 with suppress(OSError, ValueError):
                     memory.madvise(mmap.MADV_FREE)
@@ -113,5 +117,26 @@ class Buffers:
                 self._free.remove(entry)
 
 
+def _rounded(nbytes: int) -> int:
+    """An eighth more at most, so that it does for data of about the same size; what is not written to is not occupied."""
+    step = 1 << (nbytes.bit_length() - 4)
+    return -(-nbytes // step) * step
+
+
 #: Of this process.
 buffers: Final = Buffers(min(_KEPT_BYTES_MAX, memory_limit() // _KEPT_PART))
+
+#: The loop that will trim these, and when it was told to.
+_trimmer: tuple[asyncio.AbstractEventLoop | None, float] = (None, 0.0)
+
+
+def take(nbytes: int, shift: int = 0) -> memoryview:
+    """Memory of this process's pool, on a running event loop, which lets go of it in time: see ``Buffers.take``."""
+    global _trimmer
+    if nbytes >= POOLED_BYTES_MIN:
+        loop = asyncio.get_running_loop()
+        told = (loop, loop.time())
+        if _trimmer[0] is not loop or told[1] - _trimmer[1] >= _TRIM_EVERY_S:
+            _trimmer = told
+            loop.call_later(2 * IDLE_S + _TRIM_EVERY_S, buffers.trim)
+    return buffers.take(nbytes, shift)

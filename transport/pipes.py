@@ -29,7 +29,7 @@ from ..base.limits import MIB
 from ..protocol.blob import Blob
 from ..protocol.shared import ALIGNMENT, TOKEN_BYTES, PipedBlob, divide
 from . import lanes
-from .buffers import IDLE_S, buffers
+from .buffers import take
 
 #: What a pipe holds, if we may have that much; the most that the kernel grants to everybody by default.
 PIPE_BYTES: Final = MIB
@@ -274,7 +274,7 @@ async def receive(piped: PipedBlob) -> Blob:
     try:
         # All before reading from one: the sender closes them when it is done.
         descriptors.extend(_open(f"/proc/{piped.pid}/fd/{number}") for number in piped.descriptors)
-        views = [buffers.take(length, shift) for shift, length in piped.spans]
+        views = [take(length, shift) for shift, length in piped.spans]
         flow = [
             _InLane(descriptor, piped.token, _cut(views, begin, end))
             for descriptor, (begin, end) in zip(descriptors, piped.parts, strict=True)
@@ -287,7 +287,6 @@ async def receive(piped: PipedBlob) -> Blob:
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-        asyncio.get_running_loop().call_later(2 * IDLE_S, buffers.trim)
     return Blob(tuple(views))
 
 

@@ -19,6 +19,7 @@ from ..base.limits import MIB
 from ..protocol.codec import Encoder
 from ..protocol.frames import FrameDecoder
 from ..protocol.messages import Message, Role
+from .buffers import take
 from .link import LOW_WATER_BYTES, Link
 
 #: What one readiness event may move before others get their turn.
@@ -66,7 +67,7 @@ class TcpLink(Link):
         super().__init__(loop, own, role, peer, remote, address_of(sock.getsockname(), self.scheme))
         self._sock = sock
         self._encoder = Encoder()
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(take)
         self._queue: deque[memoryview] = deque()
         self._queued = 0  # bytes in _queue
         self._unflushed = 0  # bytes in the encoder

@@ -167,3 +167,15 @@ def test_large_buffers_are_received_where_they_stay() -> None:
     buffer = frame.messages[0][1][0][1].buffers[0]
     assert bytes(buffer[offset : offset + 4]) == b"1234"
     buffer[0] = 7  # ours to write to
+
+
+def test_memory_may_come_from_elsewhere() -> None:
+    asked: list[int] = []
+
+    def allocate(nbytes: int) -> memoryview:
+        asked.append(nbytes)
+        return memoryview(bytearray(nbytes))
+
+    (frame,) = feed(FrameDecoder(allocate), stream([[b"s", b"x" * 100_000]]))
+    assert bytes(frame.messages[0][1][0][1].buffers[1]) == b"x" * 100_000
+    assert asked == [100_000]
