@@ -18,10 +18,13 @@ from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any, Final
 
+from ..base.digest import DIGEST_BYTES, digest
 from ..base.ids import unique_suffix
+from ..base.limits import KIB
 from ..base.refs import TaskRef, collecting
 
-_DIGEST_BYTES: Final = 16
+#: Larger data stands for itself by its digest, so that it is not copied.
+_WRITTEN_BYTES_MAX: Final = 64 * KIB
 #: Attributes of classes that Python makes, and that say nothing about what the class does.
 _CLASS_NOISE: Final = frozenset(
     "__dict__ __weakref__ __doc__ __module__ __dataclass_fields__ __dataclass_params__ __match_args__ "
@@ -64,7 +67,7 @@ def _digest(item: Any, path: list[int]) -> bytes:
         _write(item, out, path)
     except RecursionError:
         out = [_unique()]
-    return blake2b(b"".join(out), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(b"".join(out), digest_size=DIGEST_BYTES).digest()
 
 
 def _write(item: Any, out: list[bytes], path: list[int]) -> None:
@@ -74,7 +77,7 @@ def _write(item: Any, out: list[bytes], path: list[int]) -> None:
     if simple is not None:
         data = simple(item)
         out.append(b"%s:%d:" % (kind.__name__.encode(), len(data)))
-        out.append(data)
+        out.append(data if len(data) <= _WRITTEN_BYTES_MAX else digest(data))
         return
     if id(item) in path:
         # A container inside itself: say how far up, which is the same wherever it lies.
@@ -200,21 +203,24 @@ def _write_numpy(item: Any, out: list[bytes], path: list[int]) -> bool:
     if item.dtype.hasobject:
         return False
     _write_all("numpy", (type(item).__name__, str(item.dtype.descr), item.shape), out, path)
-    hashed = blake2b(numpy.ascontiguousarray(item).reshape(-1).view(numpy.uint8), digest_size=_DIGEST_BYTES)
-    out.append(hashed.digest())
+    out.append(digest(memoryview(numpy.ascontiguousarray(item).reshape(-1).view(numpy.uint8))))
     return True
 
 
 def _write_pickle(item: Any, out: list[bytes], path: list[int]) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    parts: list[bytes | memoryview]
     try:
         # References inside are written as their keys, not as the graphs behind them.
         with collecting():
-            data = pickle.dumps(item, protocol=5)
+            data = pickle.dumps(item, protocol=5, buffer_callback=buffers.append)
+        parts = [data, *(buffer.raw() for buffer in buffers)]
     except Exception:  # noqa: BLE001 - anybody's __reduce__ may raise anything; then we cannot tell, which is an answer
-        data = _unique()
+        parts = [_unique()]
     _write(type(item), out, path)  # pickle only names the class
-    out.append(b"pickle:%d:" % len(data))
-    out.append(data)
+    for part in parts:
+        out.append(b"pickle:%d:" % len(part))
+        out.append(bytes(part) if len(part) <= _WRITTEN_BYTES_MAX else digest(part))
 
 
 def _unique() -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import functools
 import operator
@@ -159,6 +160,20 @@ def test_numpy() -> None:
     assert len({tokenize(item) for item in [array, *others]}) == len(others) + 1
     for item in others:
         assert tokenize(item) == tokenize(item)
+
+
+@pytest.mark.parametrize("nbytes", [65_536, 65_537, 5_000_000])
+def test_large_data(nbytes: int) -> None:
+    numpy = pytest.importorskip("numpy")
+    data = bytes(nbytes)
+    others = [
+        data, bytearray(data), data[:-1], data[:-1] + b"1", "0" * nbytes, [data], numpy.zeros(nbytes, "u1"),
+        numpy.zeros(nbytes, "i1"), numpy.zeros(nbytes), Opaque(data), Opaque(bytearray(data)), Opaque(numpy.zeros(nbytes)),
+        Opaque(numpy.ones(nbytes)),
+    ]  # fmt: skip
+    assert len({tokenize(item) for item in others}) == len(others)
+    for item in others:
+        assert tokenize(item) == tokenize(copy.deepcopy(item))
 
 
 def test_tokens_are_the_same_in_other_processes() -> None:
