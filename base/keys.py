@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .errors import KeyTypeError
 from .limits import KEY_BYTES_MAX
 
 Key: TypeAlias = "str | bytes | int | float | tuple[Key, ...]"
+
+#: The first word of what looks like a key and names a part of a result, see ``items``.
+ITEM_MARK: Final = "\0item"
 
 
 def validate_key(key: object) -> Key:
@@ -45,6 +48,8 @@ or tuples of those (write it as a tuple)
             return key  # type: ignore[return-value]
         raise KeyTypeError(f"key {_shorten(key)} is longer than {KEY_BYTES_MAX} bytes")
     _validate_slow(key, key, 0)
+    if kind is tuple and key[:1] == (ITEM_MARK,):  # type: ignore[index]
+        raise KeyTypeError(f"key {_shorten(key)} begins with a word that is not for keys: choose another")
     return key  # type: ignore[return-value]
 
 

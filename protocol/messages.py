@@ -130,7 +130,7 @@ OVERDUE: Final = 58
 INVENTORY: Final = 59
 
 # ---- data links: client or worker to worker -------------------------------------------------------------------------
-#: (op, request: int, rows (key, attempt)) attempt 0 means any; answered by DATA
+#: (op, request: int, rows (key or item, attempt)) attempt 0 means any; answered by DATA
 GET_DATA: Final = 60
 #: (op, request: int, rows (key, attempt, payload)) keep this; answered by STORED
 PUT_DATA: Final = 61
@@ -151,7 +151,8 @@ OBSERVE: Final = 70
 #: (op, runs: rows (key, worker incarnation, thread, start: float, duration: float, ok: bool)) tasks that ended
 EVENTS: Final = 71
 
-#: A row of SUBMIT's tasks. ``deps`` are the keys the payload refers to; ``order`` is the static order within the request;
+#: A row of SUBMIT's tasks. ``deps`` are what the payload refers to: keys, or items (mark, name, key, index) that are parts of
+#: the result of a key (``base/items.py``); ``order`` is the static order within the request;
 #: ``option`` indexes the message's option rows.
 TASK_FIELDS: Final = ("key", "func_id", "payload", "deps", "order", "option")
 #: A row of SUBMIT's options: priority (higher first), retries, workers (names or addresses) or nil, whether other workers
@@ -160,8 +161,8 @@ OPTION_FIELDS: Final = ("priority", "retries", "workers", "allow_other_workers",
 #: What there is to say of retries beside their number, and of runs. ``delay``: seconds before the first retry. ``backoff``: the
 #: factor from each wait to the next. ``max_delay``: the longest wait, or nil. ``on`` and ``timeout``: as in TERMS.
 TERMS_FIELDS: Final = ("delay", "backoff", "max_delay", "on", "timeout")
-#: A row of COMPUTE. ``rank``: lower runs first. ``locations``: rows (dependency, its attempt, nbytes, addresses) for the
-#: dependencies that this worker lacks. ``flags``: see FLAG_*.
+#: A row of COMPUTE. ``rank``: lower runs first. ``deps``: as in SUBMIT. ``locations``: rows (key or item, attempt, nbytes,
+#: addresses) for what this worker lacks of them. ``flags``: see FLAG_*.
 COMPUTE_FIELDS: Final = ("key", "attempt", "func_id", "payload", "rank", "deps", "locations", "flags")
 
 #: INVENTORY stages of a run: it has not started, it runs in a thread slot (or has just ended), it runs outside of the slots.
@@ -173,6 +174,8 @@ FLAG_WANTED: Final = 1
 FLAG_ANYWAY: Final = 2
 #: COMPUTE flag: inputs that are neither here nor in ``locations`` are being made here, by runs that were sent before.
 FLAG_FOLLOWS: Final = 4
+#: COMPUTE flag: there are items among ``deps``, and may be among ``locations``: see ``base/items.py``.
+FLAG_ITEMS: Final = 8
 
 
 # ---- validation -----------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ def check_indexes(core: Core) -> None:
     """Of what ``check`` does, all that does not look at tasks one by one."""
     assert not core.loose
     assert not core.touched
+    assert all(core.tasks.get(ts.key) is ts for ts in core.items)
     for ws in core.workers.values():
         _check_worker(core, ws)
     for client in core.clients.values():
@@ -87,6 +88,8 @@ def check_task(core: Core, ts: TaskState) -> None:
     assert (ts.worker is not None) or status is not ASSIGNED, ts
     assert ts.worker is None or status in (ASSIGNED, QUEUED), ts
     assert ts.live_dependents == sum(1 for _ in ts.each_dependent()), ts
+    if ts in core.items:
+        assert list(ts.deps) == list(dict.fromkeys(dep for _, dep in core.items[ts])), ts
     for dep in ts.deps:
         assert core.tasks.get(dep.key) is dep, (ts, dep)
         assert ts in list(dep.each_dependent())

@@ -68,6 +68,8 @@ class Core(Tables):
         self.unoffered: dict[Requirement, None] = {}  # of those, the ones that idle workers have not been offered
         self.reserved: dict[WorkerState, None] = {}  # workers that a suspect has, or will have, to itself
         self.deaths = Deaths()
+        #: tasks that need parts of results: their inputs as keys and items, each with the task that makes it
+        self.items: dict[TaskState, tuple[tuple[Key, TaskState], ...]] = {}
         self.roomy: dict[WorkerState, None] = {}  # workers whose room has changed since tasks were placed last
         self.idle: dict[WorkerState, None] = {}  # workers with a free thread and nothing to take, longest first
         self.hungry: dict[WorkerState, None] = {}  # workers whose threads are taken, and that may be sent more ahead
@@ -468,6 +470,8 @@ class Core(Tables):
             self.unfetched.pop(ts.key, None)
         if self.awaited:
             self.awaited.pop(ts, None)
+        if self.items:
+            self.items.pop(ts, None)
         if self.deaths.suffered:
             self.deaths.suffered.pop(ts.key, None)
         for dep in ts.deps:

@@ -13,7 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
-from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_WANTED, TERMS, Row
+from ..base.keys import Key
+from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_ITEMS, FLAG_WANTED, TERMS, Row
+from .items import sizes, to_fetch
 from .state import ASSIGNED, DURATION_FLOOR_S, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
@@ -66,8 +68,9 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
                 return ws
     if core.unresponsive and (ws_to_wait_for := _sole_holder(ts)) is not None:
         return ws_to_wait_for
-    total = sum(dep.nbytes for dep in deps)
-    candidates = _candidates(core, ts)
+    needed = _needed(core, ts)
+    total = sum(needed)
+    candidates = _candidates(core, ts, needed)
     if not candidates:
         return None
     roomy = {ws: held for ws, held in candidates.items() if not ws.memory_limit or total <= ws.memory_limit}
@@ -90,15 +93,22 @@ def _sole_holder(ts: TaskState) -> WorkerState | None:
     return None
 
 
-def _candidates(core: Core, ts: TaskState) -> dict[WorkerState, float]:
+def _needed(core: Core, ts: TaskState) -> list[int]:
+    """Bytes that a task needs of each result that it depends on."""
+    if ts in core.items:
+        return sizes(core.items[ts])
+    return [dep.nbytes for dep in ts.deps]
+
+
+def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerState, float]:
     """Workers that hold inputs of a task and may run it, with the bytes that are already there.
 
     Each input counts as at least what ``MOVE_LATENCY_S`` is worth in bytes.
     """
     requirement = ts.requirement
     held: dict[WorkerState, float] = {}
-    for dep in ts.deps:
-        worth = dep.nbytes + MOVE_LATENCY_S * BANDWIDTH
+    for dep, nbytes in zip(ts.deps, needed, strict=True):
+        worth = nbytes + MOVE_LATENCY_S * BANDWIDTH
         for ws in _some_holders(core, dep):
             held[ws] = held.get(ws, 0.0) + worth
     if requirement.workers is not None:
@@ -329,14 +339,18 @@ def _send(core: Core, ws: WorkerState, ts: TaskState, flags: int) -> None:
     deps: tuple[object, ...] = ()
     locations: tuple[Row, ...] = ()
     if ts.deps:
-        deps = tuple([dep.key for dep in ts.deps])
-        locations = tuple(
-            [
-                (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in _some_holders(core, dep)]))
-                for dep in ts.deps
-                if dep not in ws.stored and dep.holders
-            ]
-        )
+        if ts in core.items:
+            flags |= FLAG_ITEMS
+            deps, locations = _items(core, ws, ts)
+        else:
+            deps = tuple([dep.key for dep in ts.deps])
+            locations = tuple(
+                [
+                    (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in _some_holders(core, dep)]))
+                    for dep in ts.deps
+                    if dep not in ws.stored and dep.holders
+                ]
+            )
         if ts.waiting_on:
             flags |= FLAG_FOLLOWS
         if locations:
@@ -346,6 +360,17 @@ def _send(core: Core, ws: WorkerState, ts: TaskState, flags: int) -> None:
     if ts.wanted_by:
         flags |= FLAG_WANTED
     core.row(ws, COMPUTE, (ts.key, ts.attempt, function.func_id, ts.payload, ts.rank, deps, locations, flags))
+
+
+def _items(core: Core, ws: WorkerState, ts: TaskState) -> tuple[tuple[Key, ...], tuple[Row, ...]]:
+    """The inputs of a task that needs parts of results, and where the worker finds those that it lacks."""
+    inputs = core.items[ts]
+    locations = [
+        (*to_fetch(key, dep), tuple([holder.address for holder in _some_holders(core, dep)]))
+        for key, dep in inputs
+        if dep not in ws.stored and dep.holders
+    ]
+    return tuple([key for key, _ in inputs]), tuple(dict.fromkeys(locations))
 
 
 # ---- helping others -------------------------------------------------------------------------------------------------
@@ -399,7 +424,7 @@ def _help(core: Core, ws: WorkerState) -> int:
         if ts is None:
             break
         victim.local.pop()
-        cost = _moving_cost(ts, ws)
+        cost = _moving_cost(core, ts, ws)
         if not ts.requirement.admits(ws) or cost < 0 or cost + seconds / ws.nthreads >= backlog(victim, core.now):
             passed_over.append(ts)
             if len(passed_over) >= PASSED_OVER:
@@ -417,15 +442,15 @@ def _help(core: Core, ws: WorkerState) -> int:
     return moved
 
 
-def _moving_cost(ts: TaskState, ws: WorkerState) -> float:
+def _moving_cost(core: Core, ts: TaskState, ws: WorkerState) -> float:
     """Seconds to bring the inputs of a task to a worker; negative if they do not fit there."""
     missing = 0
     total = 0
     count = 0
-    for dep in ts.deps:
-        total += dep.nbytes
+    for dep, nbytes in zip(ts.deps, _needed(core, ts), strict=True):
+        total += nbytes
         if dep not in ws.stored:
-            missing += dep.nbytes
+            missing += nbytes
             count += 1
     if ws.memory_limit and total > ws.memory_limit:
         return -1.0

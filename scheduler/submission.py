@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..base.errors import CancelledError, KeyTypeError, ProtocolError
+from ..base.items import base_of, is_item
 from ..base.keys import Key, validate_key
 from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
@@ -106,6 +107,10 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
     chosen = options[option]
     tasks = core.tasks
     missing = [dep for dep in dep_keys if dep not in tasks] if dep_keys else None
+    inputs: tuple[Key, ...] = ()
+    if missing and any(map(is_item, missing)):
+        inputs, dep_keys = dep_keys, tuple(dict.fromkeys(map(base_of, dep_keys)))
+        missing = [dep for dep in dep_keys if dep not in tasks]
     deps = tuple([tasks[dep] for dep in dep_keys if dep in tasks]) if dep_keys else ()
     position = arriving.base + order
     if position > arriving.top:
@@ -124,6 +129,8 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
         core.last_attempt,
     )
     core.add_task(ts)
+    if inputs:
+        core.items[ts] = tuple([(dep, tasks[base]) for dep in inputs if (base := base_of(dep)) in tasks])
     if missing:
         text = (
             f"task {key!r} needs {missing[0]!r}, which the scheduler does not know: its future was released or "

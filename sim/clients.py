@@ -98,7 +98,7 @@ class SimClient(Process):
             resources = (("gpu", float(task.gpus)),) if task.gpus else None
             wishes: Any = (task.priority, task.retries, *DEFAULT_OPTION[2:4], resources, *DEFAULT_OPTION[5:])
             option = options.setdefault(wishes, len(options))
-            rows.append((key, FUNC_ID, task.payload(), task.deps, order, option))
+            rows.append((key, FUNC_ID, task.payload(), task.inputs, order, option))
         size = self.world.random.choice((5, 50, ROWS_PER_MESSAGE_MAX))
         slices = [rows[start : start + size] for start in range(0, len(rows), size)]
         self._submit_slices(self.machine.new_request(), tuple(options), slices)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from ..base.items import base_of
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
 from ..worker import events as e
 from ..worker.fetching import REACH_TIMEOUT_S, SLOW_S, STALLED_S
+from .graphs import part_of
 from .links import End, connect
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Transfers:
                 self.worker.store.put(key, attempt, value, _VALUE_BYTES)
             rows = [(key, attempt, _VALUE_BYTES) for key, attempt, _ in got]
             absent = [key for key, _ in message[3]]
-            self.worker.simulation.audit.unfetched(absent)
+            self.worker.simulation.audit.unfetched(list(map(base_of, absent)))
             self.worker.feed(e.FetchEnded(fetch.address, fetch.request, rows, absent, []))
 
     def _closed(self, address: str, end: End) -> None:
@@ -114,7 +116,7 @@ class Transfers:
             self._failed(fetch)
 
     def _failed(self, fetch: e.Fetch) -> None:
-        self.worker.simulation.audit.unfetched([key for key, _ in fetch.rows])
+        self.worker.simulation.audit.unfetched([base_of(key) for key, _ in fetch.rows])
         self.worker.feed(e.FetchFailed(fetch.address, fetch.request))
 
     # ---- serving ----------------------------------------------------------------------------------------------------
@@ -132,11 +134,11 @@ class Transfers:
         rows: list[Row] = []
         missing: list[Row] = []
         for key, attempt in copies:
-            entry = self.worker.store.find(key, attempt)
+            entry = self.worker.store.find(base_of(key), attempt)
             if entry is None:
                 missing.append((key, e.NOT_HELD))
             else:
-                rows.append((key, str(entry[1]).encode()))
+                rows.append((key, str(part_of(entry[1], key)).encode()))
         return tuple(rows), tuple(missing)
 
     def left(self, end: End) -> None:

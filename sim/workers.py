@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from ..base.backoff import ANSWER_TIMEOUT_S, DIAL_TIMEOUT_S, Backoff
+from ..base.items import base_of
 from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.messages import Message, Role, Row
@@ -15,7 +16,7 @@ from ..worker import events as e
 from ..worker.exits import ExitReason, RefusedError
 from ..worker.machine import WorkerMachine
 from ..worker.store import Store
-from .graphs import SimTask
+from .graphs import SimTask, part_of
 from .links import End
 from .scheduler import EPOCH, INCARNATION, VERSIONS
 from .transfers import Transfers
@@ -222,10 +223,13 @@ class SimWorker(Process):
         """Inputs are in the store when a run is handed over, which keeps them then; one of a chain gets what is made before."""
         for before, row in zip([None, *chain], chain, strict=False):
             deps = [dep for dep in row[5] if before is None or dep != before[0]]
-            missing = [dep for dep in deps if dep not in self.store]
+            held = {dep: dep if dep in self.store else base_of(dep) for dep in deps}
+            missing = [dep for dep in deps if held[dep] not in self.store]
             if missing:
                 raise AssertionError(f"{row[0]!r} is to run on {self.name} without its input {missing[0]!r}")
-            self._pending[row[1]] = {dep: self.store[dep] for dep in deps}
+            self._pending[row[1]] = {
+                dep: self.store[dep] if key == dep else part_of(self.store[key], dep) for dep, key in held.items()
+            }
         self._queue.append(deque(chain))
 
     def _start_threads(self) -> None:

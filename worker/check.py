@@ -54,6 +54,10 @@ def check(machine: WorkerMachine) -> None:
             leader = machine.tasks.get(want.key)
             _expect(f"{want!r} is being made", leader is not None and leader.attempt == want.attempt, True)
         _expect(f"{want!r} is held", held is not None and held[0] >= want.attempt, False)
+    for key, users in machine.items.items():
+        _expect(f"the item {key!r} is here", key in machine.data, True)
+        _expect(f"the item {key!r} is needed", bool(users), True)
+        _expect(f"attempts that need the item {key!r}", [*users], [attempt for attempt in users if attempt in early])
     machine.fetches.check()
 
 

@@ -61,7 +61,7 @@ def inventory(machine: WorkerMachine, kept: dict[int, list[Row]]) -> list[Messag
     copies = [
         (key, attempt, nbytes, type_name)
         for key, (attempt, nbytes, type_name) in machine.data.items()
-        if attempt not in to_report
+        if attempt not in to_report and key not in machine.items
     ]
     overdue: dict[int, None] = {row[1]: None for row in kept[OVERDUE]}
     runs: list[tuple[Key, int, int, bool]] = [(row[0], row[1], STAGE_RUNNING, False) for row in to_report.values()]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..base.errors import ProtocolError
+from ..base.items import base_of, is_item
 from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.messages import Message, Row
@@ -133,6 +134,9 @@ class WorkerMachine(Tables):
         self._events[type(event)](now, event)
         self._feed()
         self._forsake()
+        if self._spent:
+            self._out.append(Drop(self._spent))
+            self._spent = []
         self._out += self.fetches.plan()
         self._report()
         out, self._out = self._out, []
@@ -190,6 +194,8 @@ class WorkerMachine(Tables):
             tasks[task.key] = task
             if row[5]:
                 hopeless = self.fetches.require(task, row[5], row[6], self.data)
+                if row[7] & m.FLAG_ITEMS:
+                    self._use_items(task)
                 if row[7] & m.FLAG_FOLLOWS:
                     self._follow(task)
                 if task.missing:
@@ -201,7 +207,7 @@ class WorkerMachine(Tables):
 
     def _follow(self, task: Task) -> None:
         """Wait for runs of our own that are to make what nobody has yet."""
-        for key in task.row[5]:
+        for key in dict.fromkeys(map(base_of, task.row[5])):
             if key not in self.data and key not in task.missing and (leader := self.tasks.get(key)) is not None:
                 self.fetches.await_run(task, key, leader.attempt)
 
@@ -352,6 +358,7 @@ class WorkerMachine(Tables):
     def _start(self, task: Task, bound: list[Row]) -> None:
         self.index.move(task, _RUNNING)
         self.runs[task.attempt] = task
+        self._let_go_of_items(task)
         if self.terms and task.attempt in self.terms:
             bound.append(self.terms.pop(task.attempt))
 
@@ -412,7 +419,10 @@ class WorkerMachine(Tables):
         if want is None or want.attempt > attempt:
             return False
         stale += hold(self.data, key, attempt, nbytes)
-        self._reports[m.REPLICAS].append((key, attempt))
+        if is_item(key):
+            self.items.setdefault(key, {}).update(dict.fromkeys(want.tasks))
+        else:
+            self._reports[m.REPLICAS].append((key, attempt))
         self._arrived(want)
         return True
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from ..base.items import base_of
 from ..base.keys import Key
 from ..protocol import messages as m
 from ..protocol.messages import Message, Row, in_slices
-from .events import Cancel, Instruction, Send
+from .events import Cancel, Copy, Instruction, Send
 from .fetching import Fetches, Want
 from .inventory import KEPT
 from .pressure import Pressure
@@ -40,10 +41,14 @@ class Tables:
         #: rows of TERMS, by attempt, of runs that are not at the executor yet
         self.terms: dict[int, Row] = {}
         self.pressure = Pressure(pause_at)
+        #: copies of items held here, with the attempts of the tasks that are to be run with them
+        self.items: dict[Key, dict[int, None]] = {}
         self.fetches = Fetches(address, int(incarnation, 16))
         self.index = TaskIndex(nthreads)
         #: what runs were to make that have ended without
         self._forsaken: list[Want] = []
+        #: items that nobody here needs any more
+        self._spent: list[Copy] = []
         self._out: list[Instruction] = []
         self._reports: dict[int, list[Row]] = {op: [] for op in _REPORTS}
 
@@ -52,6 +57,7 @@ class Tables:
     def _forget(self, task: Task) -> None:
         """Drop a task that the executor does not hold."""
         self.fetches.leave(task)
+        self._let_go_of_items(task)
         self.terms.pop(task.attempt, None)
         self._drop(task)
         self.index.move(task, _GONE)
@@ -90,18 +96,46 @@ class Tables:
 
     def _inputs_held(self, task: Task) -> bool:
         """Whether the inputs are here; if not (they were freed, or never were), the scheduler is told."""
-        lost = tuple((key, 0, self.address) for key in task.row[5] if key not in self.data)
+        missing = [key for key in task.row[5] if key not in self.data]
+        if missing and task.row[7] & m.FLAG_ITEMS:
+            missing = [base for key in missing if (base := base_of(key)) not in self.data]
+        lost = tuple((key, 0, self.address) for key in missing)
         if lost:
             self._forget(task)
             self._reports[m.UNFETCHED].append((task.key, task.attempt, lost))
         return not lost
+
+    def _use_items(self, task: Task) -> None:
+        """``task``, which has just come, needs items: those that are here, and those of a result that is on its way."""
+        wants = self.fetches.wants
+        for key in task.row[5]:
+            if key in self.items:
+                self.items[key][task.attempt] = None
+            elif (
+                key not in self.data
+                and key not in task.missing
+                and (base := base_of(key)) not in self.data
+                and base not in task.missing
+                and base in wants
+            ):
+                self.fetches.join(task, wants[base])
+
+    def _let_go_of_items(self, task: Task) -> None:
+        """``task`` has been handed over with its inputs, or is over: of the items, others may need the copies."""
+        if not self.items:
+            return
+        for key in task.row[5]:
+            users = self.items.get(key)
+            if users is not None and users.pop(task.attempt, 0) is None and not users:
+                del self.items[key]
+                self._spent.append((key, self.data.pop(key)[0]))
 
     def _arrived(self, want: Want) -> None:
         for task in self.fetches.arrived(want):
             self.index.move(task, _READY)
 
     def _give_up(self, want: Want) -> None:
-        failed = tuple((want.key, want.attempt, address) for address in want.failed or ("",))
+        failed = tuple((base_of(want.key), want.attempt, address) for address in want.failed or ("",))
         for task in list(want.tasks.values()):
             self._forget(task)
             self._reports[m.UNFETCHED].append((task.key, task.attempt, failed))

@@ -9,6 +9,7 @@ from ...base.errors import GraphError, UsageError
 from ...base.keys import Key
 from ...base.limits import ROWS_PER_MESSAGE_MAX
 from ...base.refs import TaskRef
+from ...graph.items import find_items, without
 from ...graph.optimize import cull
 from ...graph.order import order
 from ...graph.task import Graph, Task
@@ -71,19 +72,20 @@ class GraphSubmitter:
 
     def _send(self, graph: Graph, wanted: dict[Key, None], default: Option) -> list[Record]:
         records: list[Record] = []
+        items = find_items(graph, wanted)
         with Request(self._session) as request:
-            ranks = order(graph)
+            ranks = order(without(graph, items) if items else graph)
             ordered = list(ranks)
             for start in range(0, len(ordered), ROWS_PER_MESSAGE_MAX):
                 keys = ordered[start : start + ROWS_PER_MESSAGE_MAX]
-                functions, options, rows = self._make_rows(graph, keys, ranks, default)
+                functions, options, rows = self._make_rows(graph, keys, items, ranks, default)
                 wants = tuple(index for index, key in enumerate(keys) if key in wanted)
                 more = start + len(keys) < len(ordered)
                 records += request.send(functions.items(), list(options), rows, wants, more)
         return records
 
     def _make_rows(
-        self, graph: Graph, keys: list[Key], ranks: dict[Key, int], default: Option
+        self, graph: Graph, keys: list[Key], items: dict[Key, Key], ranks: dict[Key, int], default: Option
     ) -> tuple[dict[bytes, Payload], dict[Option, int], list[Row]]:
         functions: dict[bytes, Payload] = {}
         names: dict[int, tuple[str, bytes]] = {}  # by id of the function, which the graph keeps alive
@@ -101,7 +103,8 @@ class GraphSubmitter:
             arguments, refs = dumps_call(known[0], task.args, task.kwargs)
             if len(refs) != len(task.dependencies):
                 self._check_hidden(key, task, refs)
-            rows.append((key, known[1], arguments, tuple(refs), ranks[key], number))
+            inputs = tuple([items.get(ref, ref) for ref in refs] if items and refs else refs)
+            rows.append((key, known[1], arguments, inputs, ranks[key], number))
         return functions, options, rows
 
     def _check_hidden(self, key: Key, task: Task, refs: dict[Key, TaskRef]) -> None:

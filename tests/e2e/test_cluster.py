@@ -216,3 +216,36 @@ def test_released_results_are_forgotten_everywhere(client: Client) -> None:
         deadline -= 1
     assert deadline
     assert not any(client.who_has(keys).values())
+
+
+# ---- parts of results -----------------------------------------------------------------------------------------------
+
+
+def split(number: int, width: int, nbytes: int) -> list[bytes]:
+    return [bytes([number, part]) * (nbytes // 2) for part in range(width)]
+
+
+def merge(parts: list[bytes]) -> tuple[int, bytes]:
+    return sum(map(len, parts)), b"".join(part[:2] for part in parts)
+
+
+@pytest.mark.parametrize("nbytes", [2, 20_000])
+def test_all_to_all(client: Client, nbytes: int) -> None:
+    width = 12
+    graph: dict[Any, Any] = {("rows", nbytes, n): (split, n, width, nbytes) for n in range(width)}
+    for i in range(width):
+        parts = [("part", nbytes, n, i) for n in range(width)]
+        graph |= {part: (operator.getitem, ("rows", nbytes, n), i) for n, part in enumerate(parts)}
+        graph["merged", nbytes, i] = (merge, parts)
+    found = client.get(graph, [("merged", nbytes, i) for i in range(width)])
+    assert found == [(width * nbytes, b"".join(bytes([n, i]) for n in range(width))) for i in range(width)]
+
+
+def test_a_part_that_is_not_there_is_an_error_of_the_task_that_needs_it(client: Client) -> None:
+    graph: dict[str, Any] = {"rows": (split, 0, 9, 2)}
+    graph |= {f"part-{i}": (operator.getitem, "rows", i + 1) for i in range(9)}
+    graph |= {f"merged-{i}": (merge, [f"part-{i}"]) for i in range(9)}
+    futures = client.get(graph, [f"merged-{i}" for i in range(9)], sync=False)
+    assert client.gather(futures[:8]) == [(2, bytes([0, i + 1])) for i in range(8)]
+    with pytest.raises(IndexError, match="list index out of range"):
+        futures[8].result()

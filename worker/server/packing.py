@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ...base.errors import SerializationError
+from ...base.items import base_of, index_of, is_item
 from ...base.keys import Key
 from ...base.limits import KIB
 from ...base.sizeof import sizeof
@@ -19,6 +20,7 @@ from ...protocol.shared import SharedBlob
 from ...transport.segments import Segments
 from ..events import NOT_HELD, Copy
 from ..store import Store
+from .inputs import take
 from .sharing import Sharing
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ class Packed(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """A value to pickle, and whether it goes into a segment, since others have asked for it before."""
+    """A value to pickle, or the whole of an item; and whether it goes into a segment, since others have asked for it before."""
 
     copy: Copy
     value: Any
@@ -77,7 +79,7 @@ class Packer:
         missing: list[Row] = []
         nbytes = 0
         for key, attempt in copies:
-            entry = store.find(key, attempt)
+            entry = store.find(base_of(key), attempt)
             if entry is None:
                 missing.append((key, NOT_HELD))
                 continue
@@ -138,6 +140,8 @@ def _pack(
     rows: list[tuple[Copy, Payload | SharedBlob]] = []
     for copy, value, was_offered in found:
         try:
+            if is_item(copy[0]):
+                value = take(value, index_of(copy[0]))  # noqa: PLW2901
             payload = pickling.dumps(value, f"the result of task {copy[0]!r}")
             shared = None
             if segments is not None and was_offered and isinstance(payload, Blob):

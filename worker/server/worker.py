@@ -48,6 +48,7 @@ from ..machine import WorkerMachine
 from ..store import Store
 from .board import Board
 from .executor import Executor, Reports
+from .inputs import inputs_of
 from .metrics import Metrics
 from .packing import Packer
 from .pressure import Scales
@@ -420,16 +421,11 @@ class Worker:
     def _execute(self, execute: Execute) -> None:
         submit, store = self._executor.submit, self._store
         for row in execute.rows:
-            deps = row[5]
-            submit(row, {key: store[key] for key in deps} if deps else _NO_INPUTS)
+            submit(row, inputs_of(row, store) if row[5] else _NO_INPUTS)
 
     def _chain(self, chain: Chain) -> None:
-        store = self._store
-        before = None
-        inputs = []
-        for row in chain.rows:
-            inputs.append({key: store[key] for key in row[5] if before is None or key != before[0]})
-            before = row
+        made = [None, *[row[0] for row in chain.rows]]
+        inputs = [inputs_of(row, self._store, key) for row, key in zip(chain.rows, made, strict=False)]
         self._executor.submit_chain(chain.rows, inputs)
 
     def _send(self, send: Send) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from operator import getitem
 from typing import Any
 
 import pytest
 
 from myscheduler.base.errors import GraphError, UsageError
+from myscheduler.base.items import make_item
 from myscheduler.base.refs import TaskRef
 from myscheduler.client.api import Client, Future
 from myscheduler.graph.compute import compute, persist
@@ -12,6 +14,7 @@ from myscheduler.graph.delayed import delayed
 from myscheduler.graph.task import Task, TaskOptions
 from myscheduler.protocol import messages as m
 from tests.client.fake import FakeCluster
+from tests.client.support import eventually
 
 
 def inc(x: int) -> int:
@@ -121,3 +124,27 @@ class TestGet:
 def test_unknown_options(client: Client) -> None:
     with pytest.raises((TypeError, UsageError)):
         delayed(inc)(1).compute(colour="red")
+
+
+class TestParts:
+    def all_to_all(self, width: int) -> dict[str, Any]:
+        graph: dict[str, Any] = {f"rows-{n}": (list, range(n * width, n * width + width)) for n in range(width)}
+        graph |= {f"part-{n}-{i}": (getitem, f"rows-{n}", i) for n in range(width) for i in range(width)}
+        return graph | {f"sum-{i}": (sum, [f"part-{n}-{i}" for n in range(width)]) for i in range(width)}
+
+    def test_tasks_that_only_take_parts_are_not_sent(self, client: Client, cluster: FakeCluster) -> None:
+        cluster.held = True
+        sums = [f"sum-{i}" for i in range(10)]
+        assert len(client.get(self.all_to_all(10), sums, sync=False)) == 10
+        eventually(lambda: cluster.ops(m.SUBMIT))
+        [message] = cluster.ops(m.SUBMIT)
+        assert sorted(row[0] for row in message[4]) == [*(f"rows-{n}" for n in range(10)), *sums]
+        inputs = {row[0]: row[3] for row in message[4]}["sum-3"]
+        assert inputs == tuple(make_item(f"part-{n}-3", f"rows-{n}", 3) for n in range(10))
+
+    def test_where_few_parts_are_needed_tasks_take_them_so_that_the_rest_can_go(
+        self, client: Client, cluster: FakeCluster
+    ) -> None:
+        assert client.get(self.all_to_all(10), ["sum-0", "sum-1"]) == [450, 460]
+        [message] = cluster.ops(m.SUBMIT)
+        assert len(message[4]) == 10 + 20 + 2
