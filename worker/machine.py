@@ -358,7 +358,8 @@ class WorkerMachine(Tables):
     def _start(self, task: Task, bound: list[Row]) -> None:
         self.index.move(task, _RUNNING)
         self.runs[task.attempt] = task
-        self._let_go_of_items(task)
+        if self.items:
+            self._let_go_of_items(task)
         if self.terms and task.attempt in self.terms:
             bound.append(self.terms.pop(task.attempt))
 

@@ -57,7 +57,8 @@ class Tables:
     def _forget(self, task: Task) -> None:
         """Drop a task that the executor does not hold."""
         self.fetches.leave(task)
-        self._let_go_of_items(task)
+        if self.items:
+            self._let_go_of_items(task)
         self.terms.pop(task.attempt, None)
         self._drop(task)
         self.index.move(task, _GONE)
@@ -122,8 +123,6 @@ class Tables:
 
     def _let_go_of_items(self, task: Task) -> None:
         """``task`` has been handed over with its inputs, or is over: of the items, others may need the copies."""
-        if not self.items:
-            return
         for key in task.row[5]:
             users = self.items.get(key)
             if users is not None and users.pop(task.attempt, 0) is None and not users:
