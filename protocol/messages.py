@@ -144,6 +144,9 @@ GET_SHARED: Final = 64
 #: (op, request: int, rows (key, payload, pipe or segment), missing: rows (key, reason: str)) like DATA, where large values are
 #: named instead of sent if the sender is at the same place
 SHARED: Final = 65
+#: (op, request: int, rows (key, attempt, payload or pipe), place: str) like PUT_DATA, where large values are named instead of
+#: sent; what cannot be had that way is left out of the answer
+PUT_SHARED: Final = 66
 
 # ---- observers ------------------------------------------------------------------------------------------------------
 #: (op,) stream EVENTS to me
@@ -340,6 +343,7 @@ SPECS: Final[dict[int, Spec]] = {
     DATA: _spec("DATA", (Role.WORKER, Role.SCHEDULER), (int,), Rows((_KEY, _PAYLOAD)), Rows((_KEY, (str,)))),
     GET_SHARED: _spec("GET_SHARED", (Role.WORKER, Role.CLIENT), (int,), Rows(_RUN), (str,)),
     SHARED: _spec("SHARED", _W, (int,), Rows((_KEY, (*_PAYLOAD, SharedBlob, PipedBlob))), Rows((_KEY, (str,)))),
+    PUT_SHARED: _spec("PUT_SHARED", _C, (int,), Rows((_KEY, (int,), (*_PAYLOAD, PipedBlob))), (str,)),
     OBSERVE: _spec("OBSERVE", (Role.OBSERVER,)),
     EVENTS: _spec("EVENTS", _S, Rows((_KEY, (str,), (int,), (float,), (float,), (bool,)))),
 }

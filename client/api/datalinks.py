@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from ...base import config
 from ...base.credentials import Credentials
 from ...base.errors import ConnectionFailedError, ProtocolError, UsageError
-from ...protocol.messages import DATA, GET_DATA, GET_SHARED, SHARED, STORED, Message, Role, Row
-from ...protocol.shared import SHARED_BYTES_MIN
+from ...protocol.blob import Blob, Payload
+from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, PUT_SHARED, SHARED, STORED, Message, Role, Row
+from ...protocol.shared import SHARED_BYTES_MIN, PipedBlob
 from ...transport import Link, connect
+from ...transport.pipes import Outflows
 from ...transport.shared import fetch_rows, is_near, place
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ PATIENCE_S: Final = 0.3
 UNREACHABLE_S: Final = 60.0
 #: Unreachable workers that are remembered at most; the oldest are forgotten.
 UNREACHABLE_MAX: Final = 4096
-#: A worker that sends nothing for so long while it owes us an answer is given up: it may be stopped or cut off, and the
-#: scheduler will know before TCP does.
+#: A worker that neither sends nor takes anything for so long while it owes us an answer is given up: it may be stopped or cut
+#: off, and the scheduler will know before TCP does.
 STALLED_S: Final = 15.0
 #: Open links at most; the longest unused one is closed.
 LINKS_MAX: Final = 128
@@ -45,6 +47,8 @@ class _Peer:
         self.closed = ""
         #: ours, if the worker seems to be there too
         self.place = ""
+        #: whether it has not failed to read what we named
+        self.reads_pipes = True
 
     def on_messages(self, link: Link, frame: Frame) -> None:
         """Answers."""
@@ -83,21 +87,39 @@ class DataLinks:
         self._unreachable: dict[str, float] = {}  # address -> loop time until which it is not tried
         self._reached_any = False
         self._next_request = 0
+        self._outflows = Outflows()
 
     def is_reachable(self, address: str) -> bool:
         """Whether it is worth trying."""
         until = self._unreachable.get(address)
         return until is None or asyncio.get_running_loop().time() >= until
 
-    async def request(self, address: str, op: int, rows: tuple[Row, ...]) -> Message:
-        """Send ``(op, request, rows)`` to the worker at ``address`` and return its answer.
+    async def put(self, address: str, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """Have the worker at ``address`` keep rows (key, attempt, payload); returns the rows of its STORED.
 
         Raises
         ------
         ClusterError
             It cannot be reached, or went away before it answered.
         """
-        return await self._ask(await self._reach(address), op, rows)
+        peer = await self._reach(address)
+        stored: tuple[Row, ...] = ()
+        if peer.place and peer.reads_pipes:
+            offered = tuple((key, attempt, self._offer(payload)) for key, attempt, payload in rows)
+            if any(type(payload) is PipedBlob for _, _, payload in offered):
+                stored = (await self._ask(peer, PUT_SHARED, offered, peer.place))[2]
+                kept = {row[0] for row in stored}
+                rows = tuple(row for row in rows if row[0] not in kept)
+                if not rows:
+                    return stored
+                logger.info("worker %s does not read from pipes", address)
+                peer.reads_pipes = False
+        return (*stored, *(await self._ask(peer, PUT_DATA, rows))[2])
+
+    def _offer(self, payload: Payload) -> Payload | PipedBlob:
+        if not isinstance(payload, Blob) or payload.nbytes < SHARED_BYTES_MIN:
+            return payload
+        return self._outflows.start(payload) or payload
 
     async def fetch(self, address: str, rows: tuple[Row, ...], largest: int) -> tuple[Row, ...]:
         """What the worker at ``address`` has of these values.
@@ -147,15 +169,17 @@ class DataLinks:
             peer.open.pop(request, None)
 
     async def _answer(self, peer: _Peer, link: Link, future: asyncio.Future[Message]) -> Message:
-        """Wait for an answer as long as something comes in."""
+        """Wait for an answer as long as something moves."""
         loop = asyncio.get_running_loop()
-        asked = loop.time()
+        asked, sent = loop.time(), link.bytes_out
         while True:
             silent_since = max(asked, link.last_read)
             await asyncio.wait((future,), timeout=silent_since + STALLED_S - loop.time())
             if future.done():
                 return future.result()
-            if loop.time() - max(asked, link.last_read) >= STALLED_S:
+            if link.bytes_out != sent or len(self._outflows):  # these end by themselves if nothing moves
+                asked, sent = loop.time(), link.bytes_out
+            elif loop.time() - max(asked, link.last_read) >= STALLED_S:
                 self._give_up(peer.address)
                 link.close("stalled")
                 raise ConnectionFailedError(f"worker {peer.address} sent nothing for {STALLED_S:g} s")
@@ -165,6 +189,7 @@ class DataLinks:
         peers, self._peers = self._peers, {}
         for task in peers.values():
             _close_peer(task, reason)
+        self._outflows.close()
 
     async def _reach(self, address: str) -> _Peer:
         if not self.is_reachable(address):

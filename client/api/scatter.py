@@ -12,7 +12,7 @@ from ...base.limits import MIB, ROWS_PER_MESSAGE_MAX
 from ...graph.task import identity
 from ...graph.tokenize import tokenize
 from ...protocol.blob import Payload, payload_nbytes
-from ...protocol.messages import PUT_DATA, Row
+from ...protocol.messages import Row
 from ...protocol.pickling import dumps
 from ..records import Record
 from .futures import Future, make_futures
@@ -151,10 +151,9 @@ async def _put(session: Session, address: str, places: list[_Place]) -> list[Row
     for group in _slices(places):
         rows = tuple((place.item.key, place.attempt, place.item.payload) for place in group)
         try:
-            _, _, answered = await session.data.request(address, PUT_DATA, rows)
+            taken += await session.data.put(address, rows)
         except ClusterError:
             break  # the items without a holder go through the scheduler
-        taken += answered
     return taken
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from myscheduler import Client, wait
+from myscheduler.base import config
 from myscheduler.protocol.blob import Blob
 from myscheduler.protocol.shared import PipedBlob
 from myscheduler.transport import pipes
@@ -51,6 +52,25 @@ def test_values_go_from_worker_to_worker(client: Client) -> None:
             assert found == (NBYTES // 4096 * fill, True)
 
 
+def test_values_come_from_the_client(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped: list[int] = []
+    start = pipes.Outflows.start
+
+    def spy(outflows: pipes.Outflows, blob: Blob) -> PipedBlob | None:
+        piped.append(blob.nbytes)
+        return start(outflows, blob)
+
+    monkeypatch.setattr(pipes.Outflows, "start", spy)
+    arrays = {"one": make(1), "two": make(2), "small": np.arange(3)}
+    futures = client.scatter(arrays, broadcast=True)
+    arrays["two"][:] = 9  # it is there, so this changes nothing
+    for name in client.nthreads():
+        found = [client.submit(look, futures[key], workers=[name]).result() for key in ("one", "two")]
+        assert found == [(NBYTES // 4096 * fill, True) for fill in (1, 2)]
+        assert client.submit(sum, futures["small"], workers=[name]).result() == 3
+    assert len(piped) == (4 if config.get("shared-memory") else 0)
+
+
 def test_many_tasks_with_large_inputs_leave_nothing_open(client: Client) -> None:
     first, second = sorted(client.nthreads())
 
@@ -82,6 +102,9 @@ def test_what_cannot_be_opened_is_sent(client: Client, monkeypatch: pytest.Monke
     array = client.submit(make, 5, workers=[first], pure=False)
     assert client.submit(look, array, workers=[second], pure=False).result() == (NBYTES // 4096 * 5, True)
     assert look(array.result()) == (NBYTES // 4096 * 5, True)
+    for fill in (6, 7):
+        array = client.scatter(make(fill), workers=[second])
+        assert client.submit(look, array).result() == (NBYTES // 4096 * fill, True)
 
 
 def test_a_worker_that_is_killed_leaves_its_results_to_who_has_them() -> None:

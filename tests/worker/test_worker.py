@@ -20,9 +20,14 @@ from myscheduler.base.errors import (
     UsageError,
     VersionMismatchError,
 )
+from myscheduler.base.limits import MIB
 from myscheduler.base.refs import TaskRef
 from myscheduler.protocol import messages as m
 from myscheduler.protocol import pickling
+from myscheduler.protocol.blob import Blob
+from myscheduler.protocol.shared import PipedBlob
+from myscheduler.transport.pipes import Outflows
+from myscheduler.transport.shared import place
 from myscheduler.worker.events import NOT_HELD
 from myscheduler.worker.exits import ExitReason
 from myscheduler.worker.server import context, registration, transfers
@@ -200,6 +205,39 @@ async def test_clients_place_and_read_data(stage: Stage) -> None:
     assert answer == (m.DATA, 2, (("x", pickling.dumps([1, 2])),), (("x", NOT_HELD), ("y", NOT_HELD)))
     stage.scheduler.compute(worker, "z", sum, TaskRef("x"))
     assert await stage.scheduler.result("z") == 3
+
+
+def _start(outflows: Outflows, value: bytes) -> PipedBlob | None:
+    payload = pickling.dumps(value)
+    assert isinstance(payload, Blob)
+    return outflows.start(payload)
+
+
+async def test_clients_name_large_data_instead_of_sending_it(stage: Stage) -> None:
+    worker = await stage.worker()
+    client = await stage.data_client(worker)
+    outflows = Outflows()
+    values = {"x": b"x" * (2 * MIB), "y": b"y" * (3 * MIB)}
+    piped = {key: _start(outflows, value) for key, value in values.items()}
+    rows = (("x", 7, piped["x"]), ("small", 8, pickling.dumps(5)), ("y", 9, piped["y"]))
+    op, request, stored = await client.ask((m.PUT_SHARED, 1, rows, place()))
+    assert (op, request) == (m.STORED, 1)
+    assert [(row[0], row[1], row[3]) for row in stored] == [("x", 7, "bytes"), ("small", 8, "int"), ("y", 9, "bytes")]
+    stage.scheduler.compute(worker, "z", lambda x, y: (x[-1:], y[:1], len(x + y)), TaskRef("x"), TaskRef("y"))
+    assert await stage.scheduler.result("z") == (b"x", b"y", 5 * MIB)
+    outflows.close()
+
+
+@pytest.mark.parametrize("where", ["", "elsewhere", None])
+async def test_what_cannot_be_read_from_pipes_is_not_stored(stage: Stage, where: str | None) -> None:
+    worker = await stage.worker()
+    client = await stage.data_client(worker)
+    outflows = Outflows()
+    piped = _start(outflows, bytes(2 * MIB))
+    outflows.close()
+    answer = await client.ask((m.PUT_SHARED, 1, (("x", 7, piped),), place() if where is None else where))
+    assert answer == (m.STORED, 1, ())
+    assert await client.ask((m.GET_DATA, 2, (("x", 0),))) == (m.DATA, 2, (), (("x", NOT_HELD),))
 
 
 async def test_answers_keep_the_order_of_the_requests(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ...base.credentials import Credentials
 from ...base.errors import ConnectionFailedError, MySchedulerError, ProtocolError, SerializationError
 from ...base.keys import Key
-from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, SHARED, STORED, Message, Role, Row
+from ...protocol.messages import DATA, GET_DATA, GET_SHARED, PUT_DATA, PUT_SHARED, SHARED, STORED, Message, Role, Row
 from ...transport import Link, connect
 from ...transport.shared import fetch_rows, is_near, place
 from ...transport.stuck import StuckLinks
@@ -41,7 +41,7 @@ Handle = Callable[[Event], None]
 
 
 class Server:
-    """Answers GET_DATA, GET_SHARED and PUT_DATA.
+    """Answers GET_DATA, GET_SHARED, PUT_DATA and PUT_SHARED.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class _Served:
     def on_messages(self, link: Link, frame: Frame) -> None:
         """Requests."""
         for message in frame.messages:
-            if message[0] not in (GET_DATA, GET_SHARED, PUT_DATA):
+            if message[0] not in (GET_DATA, GET_SHARED, PUT_DATA, PUT_SHARED):
                 link.close(f"op {message[0]} means nothing on a data link")
                 return
         self._requests += frame.messages
@@ -119,6 +119,10 @@ class _Served:
                 message = self._requests.popleft()
                 if message[0] == PUT_DATA:
                     link.send((STORED, message[1], await self._store(message[2])))
+                elif message[0] == PUT_SHARED:
+                    rows = await self._read(message[2], message[3])
+                    link.send((STORED, message[1], await self._store(rows)))
+                    del rows
                 else:
                     asker_place = message[3] if message[0] == GET_SHARED else ""
                     packed = await self._server.packer.pack(self._server.store, message[2], asker_place)
@@ -131,6 +135,18 @@ class _Served:
             link.close(str(error))
         finally:
             self._task = None
+
+    async def _read(self, rows: tuple[Row, ...], client_place: str) -> tuple[Row, ...]:
+        """Get what a client names instead of sending it; nothing if it cannot be had that way."""
+        sharing = self._server.packer.sharing
+        if sharing is None or not client_place or client_place != sharing.place:
+            return ()
+        try:
+            found = await fetch_rows((key, payload) for key, _, payload in rows)
+        except (OSError, ProtocolError) as error:
+            logger.info("a client sends what it would share from now on: %s", error)
+            return ()
+        return tuple((key, row[1], payload) for row, (key, payload) in zip(rows, found, strict=True))
 
     async def _store(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Keep what a client sent; what cannot be unpickled is left out of the answer."""
