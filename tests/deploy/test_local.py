@@ -73,6 +73,19 @@ def test_runs_tasks_and_leaves_nothing(runs: Runs) -> None:
         cluster.scale(1)
 
 
+def test_workers_have_defaults_for_variables_that_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        cluster.get_client() as client,
+    ):
+        found = client.submit(lambda: dict(os.environ)).result(timeout=30)
+    expected = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "3"}
+    assert {name: found.get(name) for name in expected} == expected
+
+
 def test_secrets_are_neither_in_argv_nor_in_the_environment_nor_shown(cluster: LocalCluster) -> None:
     assert cluster.credentials is not None
     secrets = [secret.hex() for secret in cluster.credentials.secrets.values()]
