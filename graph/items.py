@@ -53,27 +53,35 @@ def find_items(graph: Mapping[Key, Task], wanted: Container[Key]) -> dict[Key, K
     takers = {key: task for key, task in graph.items() if task.func is getitem and _takes_a_part(task)}
     if not takers:
         return {}
-    users = Counter(chain.from_iterable([task.dependencies for task in graph.values()]))
-    parts: dict[Key, list[Key]] = {}
+    users = Counter(chain.from_iterable([task.dependencies for key, task in graph.items() if key not in takers]))
+    counts: dict[Key, int] = {}
+    others = dict.fromkeys(users)  # results of which somebody needs the whole, or a part as a result of its own
     for key, task in takers.items():
-        if users[key] == 1 and key not in wanted:
-            parts.setdefault(task.dependencies[0], []).append(key)
+        base = task.args[0].key
+        counts[base] = counts.get(base, 0) + 1
+        if users.get(key) != 1 or key in wanted:
+            others[base] = None
+    for base in counts:
+        if base in takers:
+            others[base] = others[takers[base].args[0].key] = None
+    split = {
+        base: None
+        for base, count in counts.items()
+        if count > FEW_USERS and base not in others and base in graph and base not in wanted
+    }
     return {
-        key: make_item(key, base, takers[key].args[1])
-        for base, keys in parts.items()
-        if FEW_USERS < len(keys) == users[base] and base in graph and base not in takers and base not in wanted
-        for key in keys
+        key: make_item(key, base, task.args[1]) for key, task in takers.items() if (base := task.args[0].key) in split
     }
 
 
 def _takes_a_part(task: Task) -> bool:
     """Whether it is ``ref[index]`` with a plain index, and nothing was said of how to run it."""
-    if len(task.args) != 2 or task.kwargs or task.options is not None:
+    if len(task.args) != 2 or task.kwargs or task.options is not None or not isinstance(task.args[0], TaskRef):
         return False
-    ref, index = task.args
+    index = task.args[1]
     if type(index) is int:
-        return index in _INT64 and isinstance(ref, TaskRef)
-    return type(index) is str and len(index) <= _INDEX_CHARS_MAX and isinstance(ref, TaskRef)
+        return index in _INT64
+    return type(index) is str and len(index) <= _INDEX_CHARS_MAX
 
 
 def without(graph: Mapping[Key, Task], items: Mapping[Key, Key]) -> Graph:

@@ -50,8 +50,8 @@ def from_plain(dsk: Mapping[Any, Any]) -> Graph:
     """
     if not isinstance(dsk, Mapping):
         raise GraphError(f"a graph is a dict of keys to tasks, not a {type(dsk).__name__}")
-    read = _Reader({validate_key(key): TaskRef(key) for key in dsk}).task
-    return {key: read(key, value) for key, value in dsk.items()}
+    reader = _Reader({validate_key(key): TaskRef(key) for key in dsk})
+    return {key: reader.flat_call(value) or reader.task(key, value) for key, value in dsk.items()}
 
 
 @dataclass(slots=True)
@@ -94,6 +94,26 @@ class _Reader:
         # Of the value that is being read: the references in it, in order of first appearance, and whether it holds calls.
         self._found: dict[Key, TaskRef] = {}
         self._calls = False
+
+    def flat_call(self, value: Any) -> Task | None:
+        """The task of a call whose arguments are keys and plain values, as those of most tasks are; else None."""
+        if type(value) is not tuple or not value or not callable(value[0]):
+            return None
+        refs = self._refs
+        args: list[Any] = []
+        found: dict[Key, None] = {}
+        for item in value[1:]:
+            kind = type(item)
+            if kind in ATOMS:
+                ref = refs.get(item) if kind in _KEYS else None
+                if ref is None:
+                    args.append(item)
+                else:
+                    found[ref.key] = None
+                    args.append(ref)
+            else:
+                return None
+        return Task(value[0], tuple(args), None, tuple(found))
 
     def task(self, key: Key, value: Any) -> Task:
         """The task that the value of ``key`` describes."""

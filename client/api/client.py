@@ -15,7 +15,6 @@ from ...graph import schedulers
 from ...graph.arguments import find_refs
 from ...graph.delayed import Delayed, DelayedFuture, collect, delayed
 from ...graph.optimize import fuse_linear
-from ...graph.plain import from_plain
 from ...graph.retry import Retry
 from . import defaults, scatter
 from .futures import Future
@@ -333,7 +332,7 @@ class Client(Questions):
         >>> client.get({"x": (abs, -1), "y": (max, "x", 2)}, ["x", "y"])
         [1, 2]
         """
-        futures = self.scheduler.graphs.submit(from_plain(dsk), list(flatten(keys)), **options)
+        futures = self.scheduler.graphs.submit_plain(dsk, list(flatten(keys)), **options)
         nested = refill(keys, dict(futures))
         return self.gather(nested) if sync else nested
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...base.collector import paused
 from ...base.errors import GraphError, UsageError
 from ...base.keys import Key
 from ...base.limits import ROWS_PER_MESSAGE_MAX
@@ -12,6 +13,7 @@ from ...base.refs import TaskRef
 from ...graph.items import find_items, without
 from ...graph.optimize import cull
 from ...graph.order import order
+from ...graph.plain import from_plain
 from ...graph.task import Graph, Task
 from ...graph.validate import check_acyclic, check_inputs
 from ...protocol.blob import Payload
@@ -41,6 +43,7 @@ class GraphSubmitter:
         self._session = session
         self._submitter = submitter
 
+    @paused()
     def submit(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, Future[Any]]:
         """Queue what ``keys`` need; returns a future for each of them.
 
@@ -69,6 +72,11 @@ class GraphSubmitter:
             for future in make_futures(session, self._send(rest, dict.fromkeys(missing), default)):
                 futures[future.key] = future
         return {key: futures[key] for key in keys}
+
+    def submit_plain(self, dsk: Mapping[Any, Any], keys: list[Key], **options: Any) -> dict[Key, Future[Any]]:
+        """As ``submit``, for a graph written as a plain dict."""
+        with paused():
+            return self.submit(from_plain(dsk), keys, **options)
 
     def _send(self, graph: Graph, wanted: dict[Key, None], default: Option) -> list[Record]:
         records: list[Record] = []
