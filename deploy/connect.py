@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from ..client.api import hooks
 from ..client.api.hooks import WorkerContext
-from ..worker.server.context import current_run
+from ..worker.server.context import Run, current_run
 
 if TYPE_CHECKING:
     from ..worker.server.worker import Worker
 
+_IN_NO_POOL: Final = nullcontext()
 _contexts: WeakKeyDictionary[Worker, WorkerContext] = WeakKeyDictionary()
 
 
@@ -59,13 +60,14 @@ def _closer(context: WorkerContext) -> Callable[[], Awaitable[None] | None]:
     return close
 
 
-@contextmanager
-def _outside_of_the_pool() -> Iterator[None]:
+def _outside_of_the_pool() -> AbstractContextManager[None]:
     """A task that waits for other tasks gives up its thread slot meanwhile, or they might never get one."""
     run = current_run.get()
-    if run is None or run.slot is None or run.slot.left:
-        yield
-        return
+    return _IN_NO_POOL if run is None or run.slot is None or run.slot.left else _seceded(run)
+
+
+@contextmanager
+def _seceded(run: Run) -> Iterator[None]:
     run.secede()
     try:
         yield

@@ -77,12 +77,14 @@ class Encoder:
     Frame(epoch=7, sender='a1', sequence=0, messages=((4, 'done'),))
     """
 
-    __slots__ = ("_buffers", "_closed", "_packer", "_parts", "_size", "_surrogate_packer")
+    __slots__ = ("_buffers", "_closed", "_packer", "_parts", "_prefix", "_prefixed", "_size", "_surrogate_packer")
 
     def __init__(self) -> None:
         self._packer = msgpack.Packer(default=self._pack_other)
         self._surrogate_packer: msgpack.Packer | None = None
-        self._closed: list[tuple[list[bytes], list[Buffer]]] = []  # frames that are full
+        self._closed: list[tuple[list[bytes], int, list[Buffer]]] = []  # frames that are full
+        self._prefixed: tuple[int, str] | None = None  # what _prefix says
+        self._prefix = b""
         self._parts: list[bytes] = []
         self._size = 0
         self._buffers: list[Buffer] = []
@@ -108,17 +110,32 @@ class Encoder:
         buffers = self._buffers
         before = len(buffers)
         try:
-            part = self._pack(message)
-            full = self._size + len(part) > CONTROL_BYTES_MAX - _ENVELOPE_BYTES_MAX
-            if self._parts and (full or len(buffers) > BUFFERS_PER_FRAME_MAX):
-                del buffers[before:]
-                self._close_frame()
-                return self.add(message)
+            part: bytes = self._packer.pack(message)
+        except Exception as error:  # noqa: BLE001 (the other packer, or a name for what is wrong)
+            del buffers[before:]
+            part = self._pack_again(message, error)
+        nbytes = len(part)
+        size = self._size + nbytes
+        if size < FRAME_BYTES and not buffers:  # the usual case: nothing is near any limit
+            self._parts.append(part)
+            self._size = size
+            return nbytes
+        return self._add_large(message, part, before)
+
+    def _add_large(self, message: Message, part: bytes, before: int) -> int:
+        """Note what has been encoded, with the buffers after the first ``before``, if it is not too large."""
+        buffers = self._buffers
+        full = self._size + len(part) > CONTROL_BYTES_MAX - _ENVELOPE_BYTES_MAX
+        if self._parts and (full or len(buffers) > BUFFERS_PER_FRAME_MAX):
+            del buffers[before:]
+            self._close_frame()
+            return self.add(message)
+        try:
             if len(part) > FRAME_BYTES:
                 _check_large(message, len(part))
             if len(buffers) - before > BUFFERS_PER_FRAME_MAX:
                 raise UsageError(f"{_name(message)} has more than {BUFFERS_PER_FRAME_MAX} buffers; send less at once")
-        except Exception:
+        except UsageError:
             del buffers[before:]
             raise
         nbytes = len(part)
@@ -150,13 +167,13 @@ class Encoder:
         if self._parts:
             self._close_frame()
         frames, self._closed = self._closed, []
+        if (epoch, sender) != self._prefixed:
+            self._prefixed = epoch, sender
+            self._prefix = b"\x94" + self._packer.pack(epoch) + self._packer.pack(sender)
         out: list[Buffer] = []
-        for number, (parts, buffers) in enumerate(frames, sequence):
-            pack = self._packer.pack
-            envelope = b"".join(
-                (b"\x94", pack(epoch), pack(sender), pack(number), self._packer.pack_array_header(len(parts)))
-            )
-            size = len(envelope) + sum(map(len, parts))
+        for number, (parts, nbytes, buffers) in enumerate(frames, sequence):
+            envelope = self._prefix + self._packer.pack(number) + self._packer.pack_array_header(len(parts))
+            size = len(envelope) + nbytes
             header = HEADER.pack(size, len(buffers))
             if buffers:
                 header += Struct(f"!{len(buffers)}Q").pack(*map(_nbytes, buffers))
@@ -175,19 +192,23 @@ class Encoder:
         return self.take(epoch, sender, sequence)[0]
 
     def _close_frame(self) -> None:
-        self._closed.append((self._parts, self._buffers))
+        self._closed.append((self._parts, self._size, self._buffers))
         self._parts, self._size, self._buffers = [], 0, []
 
-    def _pack(self, message: Message) -> bytes:
-        try:
-            packed: bytes = self._packer.pack(message)
-        except UnicodeEncodeError:  # names of files may hold lone surrogates; the default packer is faster without
+    def _pack_again(self, message: Message, error: Exception) -> bytes:
+        """What the usual packer could not do."""
+        if isinstance(error, UnicodeEncodeError):  # names of files may hold lone surrogates; that packer is slower
             if self._surrogate_packer is None:
                 self._surrogate_packer = msgpack.Packer(default=self._pack_other, unicode_errors="surrogatepass")
-            packed = self._surrogate_packer.pack(message)
-        except (TypeError, ValueError, OverflowError) as error:
+            try:
+                packed: bytes = self._surrogate_packer.pack(message)
+            except Exception as other:  # noqa: BLE001 (as the usual packer)
+                error = other
+            else:
+                return packed
+        if isinstance(error, (TypeError, ValueError, OverflowError)):
             raise UsageError(f"{_name(message)} cannot be encoded: {error}") from error
-        return packed
+        raise error
 
     def _pack_other(self, value: Any) -> msgpack.ExtType:
         if type(value) is SharedBlob:

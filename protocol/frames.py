@@ -103,10 +103,19 @@ class FrameDecoder:
         frames: list[Frame] = []
         while (frame := self._next_frame()) is not None:
             frames.append(frame)
+            if self._start == self._end:
+                break
         return frames
 
     def _next_frame(self) -> Frame | None:
         if not self._control_length:
+            start, available = self._start, self._end - self._start
+            if self._target is None and available >= HEADER.size:
+                length, count = HEADER.unpack_from(self._staging, start)
+                if not count and 0 < length <= available - HEADER.size:  # most frames: all there, and no buffers
+                    begin = start + HEADER.size
+                    self._start = end = begin + length
+                    return decode(self._staging[begin:end], ())
             header = self._take(HEADER.size)
             if header is None:
                 return None

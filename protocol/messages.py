@@ -206,6 +206,8 @@ class Rows:
 
     def check(self, name: str, rows: Any) -> None:
         """Raise ProtocolError unless every row has a known sequence of types."""
+        if not rows:
+            return
         if len(rows) > ROWS_PER_MESSAGE_MAX:
             raise ProtocolError(f"{name}: {len(rows)} rows, at most {ROWS_PER_MESSAGE_MAX} are allowed")
         seen = self.seen
@@ -250,6 +252,30 @@ class Spec:
     hashed: bool = True
     #: Looks at what the types do not say.
     content: contents.Check | None = None
+    #: Senders and sequences of types that have been found right: looked up faster than checked again.
+    seen: set[tuple[Role, tuple[type, ...]]] = field(default_factory=set)
+    #: Positions in the message of what is to be looked into: rows, and fields that may be arrays of keys.
+    rows: tuple[tuple[int, Rows], ...] = field(init=False)
+    arrays: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        numbered = list(enumerate(self.fields, 1))
+        object.__setattr__(self, "rows", tuple((at, kind) for at, kind in numbered if isinstance(kind, Rows)))
+        arrays = (at for at, kind in numbered if not isinstance(kind, Rows) and {tuple, object} & {*kind})
+        object.__setattr__(self, "arrays", tuple(arrays) if self.hashed else ())
+
+    def check_types(self, message: tuple[Any, ...], sender: Role) -> None:
+        """Raise ProtocolError unless ``sender`` may send it, with fields of these types."""
+        if sender not in self.senders:
+            raise ProtocolError(f"a {sender} may not send {self.name}")
+        if len(message) != len(self.fields) + 1:
+            raise ProtocolError(f"{self.name} has {len(self.fields)} fields, got {len(message) - 1}")
+        for value, expected in zip(message[1:], self.fields, strict=True):
+            if type(expected) is Rows:
+                if type(value) is not tuple:
+                    raise ProtocolError(f"{self.name}: rows are a {type(value).__name__}, not an array")
+            elif type(value) not in expected and object not in expected:  # type: ignore[operator]
+                raise ProtocolError(f"{self.name}: unexpected {type(value).__name__}")
 
 
 def _spec(
@@ -377,19 +403,15 @@ def validate(message: Any, sender: Role) -> None:
     spec = SPECS.get(message[0])
     if spec is None:
         raise ProtocolError(f"unknown op {message[0]}")
-    if sender not in spec.senders:
-        raise ProtocolError(f"a {sender} may not send {spec.name}")
-    if len(message) != len(spec.fields) + 1:
-        raise ProtocolError(f"{spec.name} has {len(spec.fields)} fields, got {len(message) - 1}")
-    for value, expected in zip(message[1:], spec.fields, strict=True):
-        if type(expected) is Rows:
-            if type(value) is not tuple:
-                raise ProtocolError(f"{spec.name}: rows are a {type(value).__name__}, not an array")
-            expected.check(spec.name, value)
-        elif type(value) not in expected and object not in expected:  # type: ignore[operator]
-            raise ProtocolError(f"{spec.name}: unexpected {type(value).__name__}")
-        elif type(value) is tuple and spec.hashed:
-            _check_hashable(spec.name, value)
+    types = (sender, tuple(map(type, message)))
+    if types not in spec.seen:
+        spec.check_types(message, sender)
+        spec.seen.add(types)
+    for position, rows in spec.rows:
+        rows.check(spec.name, message[position])
+    for position in spec.arrays:
+        if type(message[position]) is tuple:
+            _check_hashable(spec.name, message[position])
     if spec.content is not None:
         spec.content(message)
 

@@ -195,18 +195,22 @@ class SchedulerMachine:
     def next_deadline(self) -> float | None:
         """When ``handle`` must be called even if nothing happens, in seconds of its clock."""
         core = self.core
-        dues = [self.sessions.next_due(), core.next_free()]
-        if core.retries.due:
-            dues.append(core.retries.next_due())
-        if core.deaths.pending:
-            dues.append(deaths.next_verdict(core))
+        dues = []
+        if (due := self.sessions.next_due()) is not None:
+            dues.append(due)
+        if (due := core.next_free()) is not None:
+            dues.append(due)
+        if core.retries.due and (due := core.retries.next_due()) is not None:
+            dues.append(due)
+        if core.deaths.pending and (due := deaths.next_verdict(core)) is not None:
+            dues.append(due)
         if core.workers or self.sessions.away or watchdog.may_stall(core):
             dues.append(self._watch_at)
-            if core.unresponsive:
-                dues.append(rejoin.next_due(core))
+            if core.unresponsive and (due := rejoin.next_due(core)) is not None:
+                dues.append(due)
             if may_recall(core):
                 dues.append(core.recall_at)
-        return min([due for due in dues if due is not None], default=None)
+        return min(dues, default=None)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,11 @@ class TcpLink(Link):
         out, frames = self._encoder.take(self.epoch, self._own, self._sequence_out)
         self._unflushed = 0
         self._sequence_out += frames
+        if len(out) == 1 and not self._queue:
+            rest = self._write_one(memoryview(out[0]))
+            if not rest:
+                return
+            out = [rest]
         for buffer in out:
             view = memoryview(buffer)
             if view.nbytes:
@@ -130,6 +135,20 @@ class TcpLink(Link):
                 self._queued += view.nbytes
         if not self._writer_on:
             self._write()
+
+    def _write_one(self, frame: memoryview) -> memoryview:
+        """Write what is alone, as most frames are; returns what is left of it, if the kernel has no room for all."""
+        try:
+            count = self._sock.send(frame)
+        except self.blocked:
+            return frame
+        except OSError as error:
+            self.abort(_lost(error))
+            return frame[:0]
+        self.bytes_out += count
+        if count == len(frame) and self.closed:
+            self._shut_down()
+        return frame[count:]
 
     def _write(self) -> None:
         try:

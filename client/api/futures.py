@@ -149,7 +149,7 @@ class Future(TaskRef, Generic[T]):
         seconds = parse_seconds(timeout)
         if self.session.client.asynchronous:
             return gather.gather_async(self.session, self, "raise", None, seconds)  # type: ignore[return-value]
-        result: T = gather.gather(self.session, self, "raise", None, seconds)
+        result: T = gather.gather_one(self.session, self, seconds)
         return result
 
     def exception(self, timeout: float | str | None = None) -> BaseException | None:

@@ -119,6 +119,19 @@ def gather(session: Session, shape: Any, errors: Errors, direct: bool | None, ti
     return nested.fill(values)
 
 
+def gather_one(session: Session, future: Future[Any], timeout: float | None) -> Any:
+    """As ``gather`` of a single future of this session, at a fourth of the cost if its value came with the news."""
+    record = future.record
+    deadline = waiting.Deadline(timeout)
+    if not waiting.block(session, (record,), timeout):
+        raise TimeoutError(waiting.describe_timeout((record,), timeout))
+    outcome = record.outcome
+    if record.state == FINISHED and outcome is not None and outcome[3] is not None:
+        with session.client.as_current():
+            return loads(outcome[3])
+    return gather(session, future, "raise", None, deadline.remaining)
+
+
 async def gather_async(
     session: Session, shape: Any, errors: Errors, direct: bool | None, timeout: float | None = None
 ) -> Any:

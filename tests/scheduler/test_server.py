@@ -158,7 +158,7 @@ async def test_a_client_whose_machine_does_not_answer_is_disconnected(monkeypatc
     controls = [await ControlLink.open(server.address, None) for _ in range(2)]
     silent, other = server._links.values()
     monkeypatch.setattr(silent, "machine_silence", lambda: 10.0, raising=False)
-    server._note_arrivals()
+    server._note_arrivals(asyncio.get_running_loop().time())
     async with asyncio.timeout(20):
         while silent.peer in server.machine.core.clients:
             await asyncio.sleep(0)
