@@ -15,7 +15,7 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from ..base.errors import ProtocolError
-from ..base.limits import MIB
+from ..base.limits import KIB, MIB
 from ..protocol.codec import Encoder
 from ..protocol.frames import FrameDecoder
 from ..protocol.messages import Message, Role
@@ -24,6 +24,8 @@ from .link import LOW_WATER_BYTES, Link
 
 #: What one readiness event may move before others get their turn.
 READ_BYTES_PER_TURN: Final = 2 * MIB
+#: Of that, bytes of messages, without the buffers that go with them: acting on so many takes tens of milliseconds.
+MESSAGE_BYTES_PER_TURN: Final = 128 * KIB
 _READS_PER_TURN: Final = 8
 WRITE_BYTES_PER_TURN: Final = 8 * MIB
 _IOV_MAX: Final = 1024
@@ -195,7 +197,7 @@ class TcpLink(Link):
     # ---- receiving --------------------------------------------------------------------------------------------------
 
     def _on_readable(self) -> None:
-        decoder, total = self._decoder, 0
+        decoder, total, said = self._decoder, 0, 0
         self.last_read = self._loop.time()
         for _ in range(_READS_PER_TURN):
             buffer = decoder.get_buffer()
@@ -218,7 +220,9 @@ class TcpLink(Link):
                 return
             for frame in frames:
                 self.deliver(frame)
-            if self.closed or total >= READ_BYTES_PER_TURN or count < len(buffer):
+                said += len(frame.control)
+            enough = total >= READ_BYTES_PER_TURN or said >= MESSAGE_BYTES_PER_TURN
+            if self.closed or enough or count < len(buffer):
                 return
 
     def _receive(self, buffer: memoryview) -> int:

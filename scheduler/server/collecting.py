@@ -30,17 +30,19 @@ class Surplus:
     Examples
     --------
     >>> surplus = Surplus()
-    >>> [surplus.note(tasks) for tasks in (1_000_000, 500_000, 20_000, 100, 100)]
-    [False, False, True, False, False]
+    >>> [surplus.note(tasks) for tasks in (1_000_000, 500_000, 20_000, 100, 100, 100)]
+    [False, False, False, False, True, False]
     """
 
     def __init__(self) -> None:
         self._most = 0
+        self._last = 0
 
     def note(self, tasks: int) -> bool:
-        """There are so many tasks now; whether to give memory back."""
+        """There are so many tasks now; whether to give memory back: not while they are still becoming fewer."""
+        falling, self._last = tasks < self._last, tasks
         self._most = max(self._most, tasks)
-        if self._most < _TASKS_MIN or tasks * _FEWER > self._most:
+        if falling or self._most < _TASKS_MIN or tasks * _FEWER > self._most:
             return False
         self._most = tasks
         return True

@@ -25,8 +25,8 @@ def test_few_tasks_are_not_worth_it() -> None:
 
 def test_it_is_done_once_for_each_crowd_that_has_gone() -> None:
     surplus = Surplus()
-    assert [surplus.note(tasks) for tasks in (60_000, 4_000, 3_000, 100, 60_000, 2_000)] == [
-        *(False, False, True, False, False, True)
+    assert [surplus.note(tasks) for tasks in (60_000, 4_000, 3_000, 3_000, 100, 100, 60_000, 2_000, 2_001)] == [
+        *(False, False, False, True, False, False, False, False, True)
     ]
 
 

@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,10 @@ from myscheduler import (
 from myscheduler.base.credentials import Credentials
 from myscheduler.deploy.control import ControlLink
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.events import Received
 from myscheduler.scheduler.queries import METHODS
 from myscheduler.scheduler.server.scheduler import SchedulerServer
+from myscheduler.transport import Link
 from tests.client.support import eventually
 
 
@@ -167,6 +170,73 @@ async def test_a_client_whose_machine_does_not_answer_is_disconnected(monkeypatc
     for control in controls:
         control.close("done")
     await server.close("done")
+
+
+# ---- turns -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def lone() -> AsyncIterator[tuple[SchedulerServer, Link]]:
+    """A scheduler that has had one frame after the other from its only client, and that client's link."""
+    server = SchedulerServer(Credentials.generate(), inproc="lone", tcp=False)
+    await server.start()
+    control = await ControlLink.open(server.address, None)
+    await control.call("scheduler_info")
+    (link,) = server._links.values()
+    server._alone = True
+    link.last_read = server._turned + 1.0
+    yield server, link
+    control.close("done")
+    await server.close("done")
+
+
+async def test_a_frame_that_comes_alone_has_its_turn_at_once(lone: tuple[SchedulerServer, Link]) -> None:
+    server, link = lone
+    call = Received(link.peer, ((m.CALL, 77, "no such method", ()),))
+    server.receive(link, call)
+    assert not server._inbox
+    assert server._alone
+    assert link.pending, "the answer is on its way"
+
+
+async def test_frames_that_come_together_share_a_turn(lone: tuple[SchedulerServer, Link]) -> None:
+    server, link = lone
+    call = Received(link.peer, ((m.CALL, 77, "no such method", ()),))
+    link.last_read = server._turned
+    server.receive(link, call)
+    server.receive(link, call)
+    assert server._inbox == [call, call]
+    async with asyncio.timeout(5):
+        while server._inbox:
+            await asyncio.sleep(0)
+    link.last_read = server._turned + 1.0
+    server.receive(link, call)
+    assert server._inbox == [call], "more may come together again"
+
+
+async def test_a_turn_that_fails_is_not_held_against_whoever_spoke(
+    lone: tuple[SchedulerServer, Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, link = lone
+    problems: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    monkeypatch.setattr(server.machine, "handle", lambda now, events: 1 // 0)
+    server.receive(link, Received(link.peer, ((m.CALL, 77, "no such method", ()),)))
+    assert [type(problem["exception"]) for problem in problems] == [ZeroDivisionError]
+    assert not link.closed
+
+
+async def test_a_timer_that_is_early_is_set_again(
+    lone: tuple[SchedulerServer, Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = lone
+    due = asyncio.get_running_loop().time() + 60.0
+    monkeypatch.setattr(server.machine, "next_deadline", lambda: due)
+    monkeypatch.setattr(server.machine, "handle", lambda now, events: pytest.fail("nothing is due"))
+    server._on_timer()
+    assert server._timer is not None
+    assert server._timer.when() == due
+    server._timer.cancel()
 
 
 # ---- messages of the past -------------------------------------------------------------------------------------------

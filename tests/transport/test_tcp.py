@@ -13,9 +13,10 @@ import pytest
 from myscheduler.base.errors import UsageError
 from myscheduler.base.limits import KIB
 from myscheduler.protocol.blob import Blob
-from myscheduler.protocol.codec import Encoder
+from myscheduler.protocol.codec import Encoder, Frame
 from myscheduler.protocol.handshake import ClientHandshake
 from myscheduler.protocol.messages import GET_DATA, GOODBYE, HEARTBEAT, RESULTS, Role
+from myscheduler.transport import Link
 from myscheduler.transport import tcp as tcp_module
 from myscheduler.transport.addresses import parse
 from myscheduler.transport.tcp import address_of
@@ -176,6 +177,24 @@ async def test_a_peer_that_never_closes_is_left_after_a_while(tcp: Site, monkeyp
     assert await handler.closed() == "bye"
     assert b"bye" in await asyncio.get_running_loop().sock_recv(sock, 1000)
     sock.close()
+
+
+async def test_what_many_messages_say_is_handed_over_in_several_turns(tcp: Site) -> None:
+    link, _, _, acceptor = await tcp.connect()
+    loop, turns = asyncio.get_running_loop(), [0]
+
+    def count(link: Link, frame: Frame) -> None:
+        if not turns[-1]:
+            loop.call_soon(turns.append, 0)
+        turns[-1] += len(frame.control)
+
+    acceptor.on_frame = count
+    for _ in range(40):
+        link.send((HEARTBEAT, {"x": "y" * 20 * KIB}))
+        link.flush()
+    await acceptor.received(40)
+    assert sum(turns) > 40 * 20 * KIB
+    assert max(turns) < tcp_module.MESSAGE_BYTES_PER_TURN + 64 * KIB + 20 * KIB
 
 
 async def test_many_small_buffers_are_written_in_pieces(tcp: Site) -> None:
