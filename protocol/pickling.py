@@ -23,7 +23,7 @@ from ..base import refs
 from ..base.errors import MySchedulerError, SerializationError
 from ..base.keys import Key
 from ..base.limits import EXCEPTION_BYTES_MAX, INLINE_BYTES_MAX, KIB, MIB
-from ..base.refs import TaskRef
+from ..base.refs import TaskRef, bundled
 from . import unchanged
 from .blob import Blob, Payload, payload_nbytes
 from .culprit import find_culprit
@@ -138,7 +138,9 @@ def loads(payload: Payload) -> Any:
 # ---- calls ----------------------------------------------------------------------------------------------------------
 
 
-def dumps_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, dict[Key, TaskRef]]:
+def dumps_call(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], many: bool = False
+) -> tuple[Payload, dict[Key, TaskRef]]:
     """Pickle the arguments of a task and find the tasks they refer to.
 
     Parameters
@@ -149,6 +151,8 @@ def dumps_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
         Positional arguments; may hold ``TaskRef`` at any depth.
     kwargs : dict
         Keyword arguments, likewise.
+    many : bool
+        There may be so many references that it is worth while to look for lists of them.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def dumps_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     found: dict[Key, TaskRef] = {}
     context.collected = found
     try:
-        return _dump((args, kwargs)), found
+        return _dump((bundled(args) if many else args, kwargs)), found
     except (MySchedulerError, MemoryError):
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from ...base.collector import paused
 from ...base.errors import GraphError, UsageError
 from ...base.keys import Key
 from ...base.limits import ROWS_PER_MESSAGE_MAX
-from ...base.refs import TaskRef
+from ...base.refs import MANY, TaskRef
 from ...graph.items import find_items, without
 from ...graph.optimize import cull
 from ...graph.order import order
@@ -108,7 +108,7 @@ class GraphSubmitter:
                 known = names[id(task.func)] = (name_of(task.func), func_id)
             option = default if task.options is None else option_of(task.options)
             number = options.setdefault(option, len(options))
-            arguments, refs = dumps_call(known[0], task.args, task.kwargs)
+            arguments, refs = dumps_call(known[0], task.args, task.kwargs, len(task.dependencies) >= MANY)
             if len(refs) != len(task.dependencies):
                 self._check_hidden(key, task, refs)
             inputs = tuple([items.get(ref, ref) for ref in refs] if items and refs else refs)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ...base import errors
 from ...base.errors import ClusterError, MySchedulerError, UsageError
 from ...protocol.pickling import loads_exception
 from ..records import ERROR, FINISHED, PENDING, Failure, Record, reason_to_raise
+
+#: States of futures that can serve as inputs of new tasks.
+USABLE: Final = (PENDING, FINISHED, ERROR)
 
 
 def exception_of(record: Record) -> BaseException | None:
@@ -49,6 +52,6 @@ def _named_error(text: str) -> BaseException:
 
 def check_argument(record: Record) -> None:
     """Raise if a future cannot serve as an input of a new task."""
-    if record.state not in (PENDING, FINISHED, ERROR):
+    if record.state not in USABLE:
         error: Any = exception_of(record)
         raise UsageError(f"{error}, so it cannot be an argument of a new task; submit it again") from error

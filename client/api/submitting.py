@@ -22,7 +22,7 @@ from ...protocol.pickling import dumps, dumps_call, dumps_function
 from ..outbox import DEFAULT_OPTION, Call, Option, Terms
 from ..records import Record
 from .futures import Future, make_futures
-from .outcomes import check_argument
+from .outcomes import USABLE, check_argument
 from .session import Session
 
 #: A keyword argument of ``map`` larger than this is sent once, as a task of its own, instead of with every call.
@@ -181,7 +181,7 @@ class Submitter:
             if held is not None:
                 return held
         func_id, function = dumps_function(func)
-        payload, deps = self.pickle_call(name, args, kwargs)
+        payload, deps = self.pickle_call(name, args, kwargs, many=True)
         with session.lock:
             record = session.machine.submit(Call(key, func_id, payload, deps), function, option)
         session.wake()
@@ -290,13 +290,17 @@ class Submitter:
             record = self._session.machine.find(key)
         return None if record is None else make_futures(self._session, (record,))[0]
 
-    def pickle_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Payload, tuple[Key, ...]]:
+    def pickle_call(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], many: bool = False
+    ) -> tuple[Payload, tuple[Key, ...]]:
         """Pickle arguments; returns the payload and the keys it refers to."""
-        payload, refs = dumps_call(name, args, kwargs)
+        payload, refs = dumps_call(name, args, kwargs, many)
         if not refs:
             return payload, ()
+        session = self._session
         for ref in refs.values():
-            self.check_reference(ref, name)
+            if type(ref) is not Future or ref.session is not session or ref.record.state not in USABLE:
+                self.check_reference(ref, name)
         return payload, tuple(refs)
 
     def check_reference(self, ref: TaskRef, name: str) -> None:
