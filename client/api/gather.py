@@ -27,8 +27,8 @@ Errors: TypeAlias = Literal["raise", "skip"]
 Take: TypeAlias = Callable[[dict[Record, Payload]], None]
 
 #: Values asked of a worker with one message. They are unpickled while the next come, so memory that they have come into is
-#: used again before it leaves the caches: finding new memory takes the kernel longer than receiving.
-_BYTES_PER_REQUEST: Final = 4 * MIB
+#: used again: finding new memory takes the kernel longer than receiving. Smaller messages cost more rounds.
+_BYTES_PER_REQUEST: Final = 16 * MIB
 #: Messages that one worker has to answer at a time.
 _REQUESTS_AHEAD: Final = 2
 #: Values asked of the scheduler with one message: it needs a moment to collect them, and memory to hold them.
