@@ -122,6 +122,10 @@ def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
             if not dep.holders:
                 core.lose(dep)
         ts = core.tasks.get(key)
+        if ts is not None and ts.status is MEMORY:
+            for holder in ts.holders:
+                if holder.copying.get(ts) is ws:
+                    del holder.copying[ts]  # it was to have a copy itself: somebody is asked again
         if ts is None or ts.attempt != attempt or ts.status is not ASSIGNED or ts.worker is not ws:
             core.settle(ws, key, attempt, has_data=False)
             continue

@@ -80,6 +80,20 @@ def test_retiring_moves_data_and_recomputes_nothing() -> None:
     assert cluster.runs("w1") == {}
 
 
+def test_a_copy_that_could_not_be_fetched_is_asked_for_again() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": ()})
+    cluster.run_all()
+    cluster.worker("w1")
+    attempt = cluster.core.tasks["x"].attempt
+    cluster.say("c", (m.CALL, 50, "retire_workers", (("w0",),)))
+    assert len(cluster.rows("w1", m.ACQUIRE)) == 1
+    cluster.say("w1", (m.UNFETCHED, (("x", attempt, (("x", attempt, "tcp://gone"),)),)))
+    assert cluster.rows("w1", m.ACQUIRE) == [("x", attempt, 8, ("tcp://w0",))]
+    cluster.say("w1", (m.REPLICAS, (("x", attempt),)))
+    assert (m.STOP, "close", "retired") in cluster.take("w0")
+
+
 def test_retiring_waits_for_what_runs_and_recalls_the_rest() -> None:
     cluster = Cluster(workers=1)
     cluster.submit({"x-1": (), "x-2": ()})
