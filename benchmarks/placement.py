@@ -1,7 +1,7 @@
 """How well tasks are placed, compared with simpler policies: ``python -m benchmarks.placement``.
 
-Virtual time, see ``stage``: eight workers of two threads. Writes benchmarks/results/placement.json and the tables in
-docs/performance.md. Nothing is random: the same program gives the same figures everywhere.
+Virtual time, see ``stage``: eight workers of two threads. Writes benchmarks/results/placement.json and .svg, and the tables
+in docs/performance.md. Nothing is random: the same program gives the same figures everywhere.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 
 from .graphs import CASES, CHUNK, array_sum
+from .paired import draw
 from .policies import OURS, POLICIES
 from .stage import Case, Outcome, Stage
 from .tables import PAGE, RESULTS, replaced
@@ -25,19 +26,41 @@ GROWING = (100, 1_000, 10_000)
 Found = dict[str, dict[str, Outcome]]
 
 
-def compare(case: Case, policies: Sequence[str]) -> dict[str, Outcome]:
-    """One graph under several policies."""
-    return {name: Stage(case, POLICIES[name](), WORKERS, THREADS).run() for name in policies}
+def compare(cases: Sequence[Case], policies: Sequence[str]) -> dict[str, Outcome]:
+    """One graph, or the mean of several, under several policies."""
+    return {name: _mean([Stage(case, POLICIES[name](), WORKERS, THREADS).run() for case in cases]) for name in policies}
+
+
+def _mean(outcomes: Sequence[Outcome]) -> Outcome:
+    makespan = mean(outcome.makespan for outcome in outcomes)
+    return Outcome(makespan, *(round(mean(values)) for values in zip(*(o[1:] for o in outcomes), strict=True)))
+
+
+def against_best(outcomes: dict[str, Outcome], field: str) -> float:
+    """Ours in relation to the best of all policies."""
+    values = {name: getattr(outcome, field) for name, outcome in outcomes.items()}
+    return float(values[OURS] / min(values.values()))
 
 
 def table(found: Found) -> str:
-    """Makespan and most bytes held, per graph and policy."""
+    """Makespan and most bytes held, per graph and policy; then ours against the best of each."""
     names = list(POLICIES)
-    lines = [f"| seconds; MB at most | {' | '.join(names)} |", f"|---{'|---' * len(names)}|"]
+    lines = [f"| seconds; MB at most | {' | '.join(names)} | against the best |", f"|---{'|---' * (len(names) + 1)}|"]
     for case, outcomes in found.items():
         cells = [f"{o.makespan:.2f}; {o.total_bytes / 1e6:,.0f}" for o in (outcomes[name] for name in names)]
+        cells.append("; ".join(f"{against_best(outcomes, field):.2f}" for field in ("makespan", "total_bytes")))
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def plot(found: Found) -> str:
+    """Both figures as bars, per graph and policy."""
+    columns = ("seconds", "MB held at most")
+    values = {
+        case: {name: (o.makespan, o.total_bytes / 1e6) for name, o in outcomes.items()}
+        for case, outcomes in found.items()
+    }
+    return draw("Where tasks run, by policy", columns, list(POLICIES), values)
 
 
 def growth(found: dict[int, Outcome]) -> str:
@@ -55,20 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.placement", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="GRAPH")
     parser.add_argument("--most", type=int, default=GROWING[-1], help="chunks of the growing map at most")
-    parser.add_argument("--output", type=Path, help="folder for placement.json instead of the documentation")
+    parser.add_argument("--output", type=Path, help="folder for placement.json and .svg instead of the documentation")
     options = parser.parse_args(arguments)
     found: Found = {}
     for name in options.only:
         print(name, file=sys.stderr)
         found[name] = compare(CASES[name](), list(POLICIES))
-    growing = {size: compare(array_sum(size), [OURS])[OURS] for size in GROWING if size <= options.most}
+    growing = {size: compare([array_sum(size)], [OURS])[OURS] for size in GROWING if size <= options.most}
     output = options.output or RESULTS
     output.mkdir(parents=True, exist_ok=True)
     document = {
-        "graphs": {case: {name: asdict(o) for name, o in outcomes.items()} for case, outcomes in found.items()},
-        "growing": {str(size): asdict(outcome) for size, outcome in growing.items()},
+        "graphs": {case: {name: o._asdict() for name, o in outcomes.items()} for case, outcomes in found.items()},
+        "growing": {str(size): outcome._asdict() for size, outcome in growing.items()},
     }
     (output / "placement.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (output / "placement.svg").write_text(plot(found), encoding="utf-8")
     text = f"{table(found)}\n{growth(growing)}"
     print(text)
     if options.output is None:

@@ -52,8 +52,7 @@ class Policy(Protocol):
     def next_deadline(self) -> float | None: ...
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run went: seconds until all is there, the most bytes one worker and all together held, bytes moved."""
 
     makespan: float

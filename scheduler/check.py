@@ -163,11 +163,15 @@ def _check_worker(core: Core, ws: WorkerState) -> None:
     for func_id in ws.functions:
         assert ws in core.functions[func_id].workers, ws.name
     _check_queue(ws.local)
+    queued = [ts for _, _, ts in ws.local.entries()]
+    assert abs(ws.local.work - sum(ts.estimate or ts.prefix.guess for ts in queued)) < 1e-6, ws.name
+    for prefix in {ts.prefix.name: ts.prefix for ts in queued}.values():
+        guessed = sum(ts.prefix is prefix and not ts.estimate for ts in queued)
+        assert prefix.guessed.get(ws.local, 0) == (guessed if prefix.duration is None else 0), ws.name
 
 
 def _check_queue(queue: Queue) -> None:
     live = [ts for _, _, ts in queue.entries()]
     assert all(before < after for before, after in pairwise(queue.line))
     assert queue.length == len(live)
-    assert abs(queue.work - sum(ts.estimate for ts in live)) < 1e-6
     assert all(ts.status is QUEUED for ts in live)

@@ -6,8 +6,9 @@ outcomes, membership, placement, relay, queries) act on it; only the functions h
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import takewhile
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
@@ -21,7 +22,6 @@ from .queues import Requirement
 from .retries import RetryQueue
 from .state import (
     ASSIGNED,
-    DURATION_FLOOR_S,
     ERRED,
     FORGOTTEN,
     MEMORY,
@@ -40,10 +40,12 @@ from .state import (
 )
 from .watchdog import Watchdog
 
-#: Seconds a task is taken to need before any of its kind has been measured.
-UNKNOWN_DURATION_S: Final = 0.005
+#: Workers of which the first leaves again and again: in a dict it would have to be looked for behind all that have left.
+Line: TypeAlias = "OrderedDict[WorkerState, None]"
 #: Seconds until a worker to which nothing else is said hears what it may drop.
 FREE_AFTER_S: Final = 0.01
+#: From so many holders of one task on they stand in a list: to copy a tuple for each more would take too long.
+HOLDERS_LISTED: Final = 16
 #: Where a task needs what it depends on. A tuple: enum members are slow to hash.
 _NEEDING: Final = (WAITING, QUEUED, ASSIGNED, RETRYING)
 
@@ -71,9 +73,9 @@ class Core(Tables):
         #: tasks that need parts of results: their inputs as keys and items, each with the task that makes it
         self.items: dict[TaskState, tuple[tuple[Key, TaskState], ...]] = {}
         self.roomy: dict[WorkerState, None] = {}  # workers whose room has changed since tasks were placed last
-        self.idle: dict[WorkerState, None] = {}  # workers with a free thread and nothing to take, longest first
-        self.hungry: dict[WorkerState, None] = {}  # workers whose threads are taken, and that may be sent more ahead
-        self.laden: dict[WorkerState, None] = {}  # workers that may have tasks in queues of their own
+        self.idle: Line = OrderedDict()  # workers with a free thread and nothing to take, longest first
+        self.hungry: Line = OrderedDict()  # workers whose threads are taken, and that may be sent more ahead
+        self.laden: Line = OrderedDict()  # workers that may have tasks in queues of their own
         self.ahead: dict[WorkerState, None] = {}  # workers that may have been sent more than they can run at once
         self.recall_at = 0.0  # before that there is nothing to be recalled from them
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
@@ -88,7 +90,7 @@ class Core(Tables):
         self.runs: list[Row] = []  # runs that ended, while somebody observes
         self.touched: dict[Peer, None] = {}  # peers with something to send
         #: workers that have unneeded copies, and when they are told at the latest
-        self.freeing: dict[WorkerState, float] = {}
+        self.freeing: OrderedDict[WorkerState, float] = OrderedDict()
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
         #: messages of the past, which changed nothing: answers about runs or copies that are not current, messages of peers
         #: that are not connected (any more), frames of another epoch or sender
@@ -175,12 +177,6 @@ class Core(Tables):
 
     def enqueue(self, ts: TaskState) -> None:
         """Put a runnable task into the queue it belongs to. ``placement`` decides which."""
-        estimate = ts.prefix.duration
-        if estimate is None:
-            estimate = UNKNOWN_DURATION_S
-        elif estimate < DURATION_FLOOR_S:
-            estimate = DURATION_FLOOR_S
-        ts.estimate = estimate
         self.last_ticket += 1
         ws = choose_queue(self, ts) if ts.deps or ts.requirement is not self.common else None
         if ts.status is ERRED:
@@ -376,7 +372,13 @@ class Core(Tables):
         if ts not in ws.stored:
             ws.stored[ts] = None
             ws.nbytes += ts.nbytes
-            ts.holders = (*ts.holders, ws) if ts.holders else ws.only
+            holders = ts.holders
+            if len(holders) < HOLDERS_LISTED:
+                ts.holders = (*holders, ws) if holders else ws.only
+                return
+            if not isinstance(holders, list):
+                ts.holders = holders = list(holders)
+            holders.append(ws)
 
     def drop_holder(self, ts: TaskState, ws: WorkerState) -> None:
         """A worker does not hold the data any more. If it was the last, see ``lose``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..base.keys import Key
@@ -62,7 +63,7 @@ def explain(core: Core, key: Key) -> str:
     return f"{key!r} is known, but nobody needs its result now."
 
 
-def _names(workers: tuple[WorkerState, ...]) -> str:
+def _names(workers: Sequence[WorkerState]) -> str:
     shown = ", ".join(ws.name for ws in workers[:10])
     more = f" and {len(workers) - 10} more" if len(workers) > 10 else ""
     return f"worker{'' if len(workers) == 1 else 's'} {shown}{more}"

@@ -22,7 +22,8 @@ from ..base.errors import ProtocolError
 from ..base.keys import Key
 from ..protocol.messages import FREE, RECALL, STAGE_SECEDED, STAGE_SENT, UNDEFINE, Message, Row
 from . import awaiting, liveness, outcomes
-from .core import UNKNOWN_DURATION_S, Core
+from .core import Core
+from .durations import UNKNOWN_DURATION_S
 from .queues import Requirement
 from .rejoin import hold_back
 from .state import ASSIGNED, MEMORY, QUEUED, RELEASED, RETRYING, WAITING, Abandoned, Absence, TaskState, WorkerState
@@ -184,6 +185,7 @@ def _take_back(core: Core, ws: WorkerState, ts: TaskState, attempt: int) -> None
     ts.worker = ws
     ts.requirement.take(ws)
     ws.assigned[ts] = None
+    ts.estimate = ts.prefix.estimate
     ws.occupancy += ts.estimate
 
 

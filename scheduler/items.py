@@ -9,6 +9,7 @@ from ..base.items import is_item
 from ..base.keys import Key
 
 if TYPE_CHECKING:
+    from .core import Core
     from .state import TaskState
 
 #: Bytes of a part, on average, up to which a worker fetches the whole for all tasks there that need a part of it: to keep
@@ -22,6 +23,13 @@ def to_fetch(key: Key, dep: TaskState) -> tuple[Key, int, int]:
     if part <= SMALL_PART or not is_item(key):
         return dep.key, dep.attempt, dep.nbytes
     return key, dep.attempt, part
+
+
+def needed_by(core: Core, ts: TaskState) -> list[int]:
+    """Bytes that a task needs of each result that it depends on."""
+    if ts in core.items:
+        return sizes(core.items[ts])
+    return [dep.nbytes for dep in ts.deps]
 
 
 def sizes(inputs: Iterable[tuple[Key, TaskState]]) -> list[int]:

@@ -3,20 +3,22 @@
 Everything runnable waits here, at the scheduler. ``place`` runs once per batch: first every free thread gets one task,
 then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S`` and some round trips. A worker takes the lowest rank
 among its own queue and the common ones. If there is nothing, it is sent what will be runnable there as soon as what it was
-sent before has ended: a chain of short tasks goes over as a whole. A worker with a free thread and nothing to take helps the
-one with the longest queue of its own, if moving the inputs costs less than waiting there would.
+sent before has ended: a chain of short tasks goes over as a whole. A worker with a free thread and nothing to take helps
+another one, see ``helping``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
 from ..base.keys import Key
 from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_ITEMS, FLAG_WANTED, TERMS, Row
-from .items import sizes, to_fetch
-from .state import ASSIGNED, DURATION_FLOOR_S, QUEUED, WAITING, TaskState, WorkerState
+from .helping import BANDWIDTH, MOVE_LATENCY_S, backlog, take_over
+from .items import needed_by, to_fetch
+from .state import ASSIGNED, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
     from .core import Core
@@ -34,18 +36,14 @@ AHEAD_MAX: Final = 1000
 FEW_DEPENDENTS: Final = 3
 #: Of what a worker was sent last, for how many tasks per thread dependents are looked at.
 LEADERS: Final = 2
-#: What moving one input costs beside its bytes: a round trip between workers, pickling on both sides.
-MOVE_LATENCY_S: Final = 0.001
-#: Bytes per second between workers, assumed.
-BANDWIDTH: Final = 500e6
+#: How much of the wait in a queue counts, where to queue a task: whoever has nothing to do will help with the longest.
+WAIT_WEIGHT: Final = 0.1
 #: Holders of one input that are compared, and named to a worker that lacks it: of many, some will do.
 HOLDERS_COMPARED: Final = 16
-#: Workers with queues of their own that one who could help compares: of many, the longest of a few will do.
-QUEUES_COMPARED: Final = 4
 #: Idle workers that try in vain to help, in one turn; the next turn begins with others.
 HELPERS_IN_VAIN: Final = 2
-#: Tasks at the head of a queue that may be passed over because moving them does not pay.
-PASSED_OVER: Final = 4
+#: Into how many parts each thread's share of what is sent ahead is divided: workers take turns, so that none gets too much.
+TURNS: Final = 4
 
 
 # ---- where a runnable task waits ------------------------------------------------------------------------------------
@@ -68,7 +66,7 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
                 return ws
     if core.unresponsive and (ws_to_wait_for := _sole_holder(ts)) is not None:
         return ws_to_wait_for
-    needed = _needed(core, ts)
+    needed = needed_by(core, ts)
     total = sum(needed)
     candidates = _candidates(core, ts, needed)
     if not candidates:
@@ -80,7 +78,7 @@ def choose_queue(core: Core, ts: TaskState) -> WorkerState | None:
         if not fitting:
             _fail_for_memory(core, ts, total)
         return min((ws for ws in fitting if ws.accepting), key=lambda ws: backlog(ws, core.now), default=None)
-    return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + backlog(ws, core.now))
+    return min(roomy, key=lambda ws: (total - roomy[ws]) / BANDWIDTH + WAIT_WEIGHT * backlog(ws, core.now))
 
 
 def _sole_holder(ts: TaskState) -> WorkerState | None:
@@ -91,13 +89,6 @@ def _sole_holder(ts: TaskState) -> WorkerState | None:
                 if not ws.retiring and ts.requirement.admits(ws):
                     return ws
     return None
-
-
-def _needed(core: Core, ts: TaskState) -> list[int]:
-    """Bytes that a task needs of each result that it depends on."""
-    if ts in core.items:
-        return sizes(core.items[ts])
-    return [dep.nbytes for dep in ts.deps]
 
 
 def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerState, float]:
@@ -128,14 +119,14 @@ def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerStat
     return accepting
 
 
-def _some_holders(core: Core, dep: TaskState) -> tuple[WorkerState, ...]:
+def _some_holders(core: Core, dep: TaskState) -> Sequence[WorkerState]:
     """Who holds an input: all, or if they are many some of them, others each time."""
     holders = dep.holders
     if len(holders) <= HOLDERS_COMPARED:
         return holders
     first = core.last_ticket % len(holders)
     some = holders[first : first + HOLDERS_COMPARED]
-    return some + holders[: HOLDERS_COMPARED - len(some)]
+    return [*some, *holders[: HOLDERS_COMPARED - len(some)]]
 
 
 def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
@@ -147,14 +138,6 @@ def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
         "Split the inputs, or start workers with a larger --memory-limit."
     )
     core.fail(ts, core.own_failure(ts.key, InsufficientMemoryError, text))
-
-
-def backlog(ws: WorkerState, now: float) -> float:
-    """Seconds until a new task would start on a worker, by estimate."""
-    seconds = (ws.occupancy + ws.local.work) / ws.nthreads
-    if ws.sent >= ws.nthreads:
-        return max(seconds, now - ws.last_result)
-    return seconds
 
 
 # ---- what a worker with room is sent --------------------------------------------------------------------------------
@@ -189,8 +172,9 @@ def place(core: Core) -> None:
         _help_out(core, full)
     if core.hungry:
         full.update(_from_the_front(core, core.hungry))
-    for ws in full:
-        _send_ahead(core, ws)
+    ahead = list(full)
+    while ahead:
+        ahead = [ws for ws in ahead if _send_ahead(core, ws)]
     core.unoffered.clear()
     for requirement in [requirement for requirement in core.special if not requirement.queue.length]:
         del core.special[requirement]
@@ -222,11 +206,15 @@ def _serve(core: Core, free: list[WorkerState], full: dict[WorkerState, None]) -
         free = following
 
 
-def _send_ahead(core: Core, ws: WorkerState) -> None:
+def _send_ahead(core: Core, ws: WorkerState) -> bool:
+    """Send some of what keeps a worker busy; returns whether it may have more when others have had their turn."""
     core.hungry.pop(ws, None)
     limit = 0.0 if ws.reserved else _window(ws)
+    pause = ws.occupancy + limit / ws.nthreads / TURNS
     most = ws.nthreads + AHEAD_MAX
     while ws.sent < most and (ws.occupancy < limit or _may_prefetch(core, ws)):
+        if ws.occupancy >= pause:
+            return True
         ts = _take(core, ws)
         if ts is None:
             core.hungry[ws] = None
@@ -235,6 +223,7 @@ def _send_ahead(core: Core, ws: WorkerState) -> None:
         assign(core, ws, ts)
     if ws.sent > ws.nthreads:
         core.ahead[ws] = None
+    return False
 
 
 def _window(ws: WorkerState) -> float:
@@ -267,8 +256,7 @@ def _send_followers(core: Core, ws: WorkerState) -> None:
 
 def _may_follow(core: Core, ws: WorkerState, ts: TaskState) -> bool:
     """Whether the worker has all inputs of a waiting task, or makes them; sets the estimate."""
-    duration = ts.prefix.duration
-    if duration is None or ts.requirement is not core.common:
+    if ts.prefix.duration is None or ts.requirement is not core.common:
         return False
     if ts.waiting_on > len(ws.assigned) + len(ws.following):
         return False
@@ -277,7 +265,7 @@ def _may_follow(core: Core, ws: WorkerState, ts: TaskState) -> bool:
             continue
         if dep.worker is not ws or dep.prefix.duration is None or not (dep in ws.assigned or dep in ws.following):
             return False
-    ts.estimate = max(duration, DURATION_FLOOR_S)
+    ts.estimate = ts.prefix.estimate
     return True
 
 
@@ -320,6 +308,7 @@ def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
     if not ws.assigned:
         ws.last_result = core.now
     ws.assigned[ts] = None
+    ts.estimate = ts.prefix.estimate
     ws.occupancy += ts.estimate
     if ts.requirement.resources is not None:
         ts.requirement.take(ws)
@@ -373,9 +362,6 @@ def _items(core: Core, ws: WorkerState, ts: TaskState) -> tuple[tuple[Key, ...],
     return tuple([key for key, _ in inputs]), tuple(dict.fromkeys(locations))
 
 
-# ---- helping others -------------------------------------------------------------------------------------------------
-
-
 def _help_out(core: Core, full: dict[WorkerState, None]) -> None:
     """Have idle workers help those with queues of their own, as long as that pays."""
     idle = core.idle
@@ -383,78 +369,21 @@ def _help_out(core: Core, full: dict[WorkerState, None]) -> None:
     in_vain = 0
     most = min(HELPERS_IN_VAIN, len(idle))
     while in_vain < most and idle and core.laden and queued[QUEUED]:
-        ws = next(iter(idle))
-        del idle[ws]
-        if _help(core, ws):
-            _serve(core, [ws], full)
-        else:
-            in_vain += 1
-            idle[ws] = None  # to the end: next time another one tries first
-
-
-def _longest(core: Core, ws: WorkerState) -> WorkerState | None:
-    """Of some workers with queues of their own, in turn, the one with the most to do."""
-    laden = core.laden
-    victim = None
-    longest = 0.0
-    seen = list(islice(laden, QUEUES_COMPARED))
-    for other in seen:
-        del laden[other]
-        if not other.local.length:
+        ws, _ = idle.popitem(last=False)
+        tasks = take_over(core, ws)
+        room = ws.nthreads - ws.sent
+        for ts in tasks[:room]:
+            assign(core, ws, ts)
+        for ts in tasks[room:]:
+            core.last_ticket += 1
+            ts.worker = ws
+            ws.local.push(ts, core.last_ticket)
+            core.laden[ws] = None
+        if len(tasks) >= room:
+            full[ws] = None
             continue
-        laden[other] = None  # to the end
-        if other is not ws and not other.unresponsive:
-            seconds = backlog(other, core.now)
-            if seconds > longest:
-                longest, victim = seconds, other
-    return victim
-
-
-def _help(core: Core, ws: WorkerState) -> int:
-    """For an idle worker: move some tasks over from the longest queue of another worker, if that pays; returns how many."""
-    victim = _longest(core, ws)
-    if victim is None:
-        return 0
-    share = min(1 + victim.local.length // (len(core.idle) + 2), AHEAD_MAX)  # the other idle ones shall have theirs
-    moved = 0
-    seconds = 0.0
-    passed_over: list[TaskState] = []
-    while victim.local.length and moved < share:
-        ts = victim.local.peek()
-        if ts is None:
-            break
-        victim.local.pop()
-        cost = _moving_cost(core, ts, ws)
-        if not ts.requirement.admits(ws) or cost < 0 or cost + seconds / ws.nthreads >= backlog(victim, core.now):
-            passed_over.append(ts)
-            if len(passed_over) >= PASSED_OVER:
-                break
-            continue
-        core.last_ticket += 1
-        ts.worker = ws
-        ws.local.push(ts, core.last_ticket)
-        core.laden[ws] = None
-        moved += 1
-        seconds += cost + ts.estimate
-    for ts in passed_over:
-        core.last_ticket += 1
-        victim.local.push(ts, core.last_ticket)
-    return moved
-
-
-def _moving_cost(core: Core, ts: TaskState, ws: WorkerState) -> float:
-    """Seconds to bring the inputs of a task to a worker; negative if they do not fit there."""
-    missing = 0
-    total = 0
-    count = 0
-    for dep, nbytes in zip(ts.deps, _needed(core, ts), strict=True):
-        total += nbytes
-        if dep not in ws.stored:
-            missing += nbytes
-            count += 1
-    if ws.memory_limit and total > ws.memory_limit:
-        return -1.0
-    return missing / BANDWIDTH + count * MOVE_LATENCY_S
+        idle[ws] = None  # to the end: next time another one tries first
+        in_vain += not tasks
 
 
 def unbind(core: Core, ws: WorkerState) -> None:

@@ -56,7 +56,7 @@ def press_on(core: Core) -> list[Instruction]:
 
 def _first_stranded(core: Core, ws: WorkerState) -> Queue | None:
     """The queue with the lowest rank among those that only paused workers can serve."""
-    queues = [ws.local]
+    queues: list[Queue] = [ws.local]
     able = [requirement for requirement in core.special if requirement.admits(ws) and requirement.has_resources(ws)]
     queues += [requirement.queue for requirement in (core.common, *able) if not _is_served(core, requirement)]
     heads = [(ts.rank, ts.ticket, queue) for queue in queues if queue.length and (ts := queue.peek()) is not None]

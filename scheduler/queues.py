@@ -25,19 +25,17 @@ class Queue:
     Most tasks come in rank order. Those stand in a line, which costs the same however long it is; the others in a heap.
     """
 
-    __slots__ = ("heap", "length", "line", "work")
+    __slots__ = ("heap", "length", "line")
 
     def __init__(self) -> None:
         self.line: deque[Entry] = deque()  # in order
         self.heap: list[Entry] = []  # what came after something of a higher rank
         self.length = 0  # entries that count
-        self.work = 0.0  # seconds, by the estimates of the entries that count
 
     def push(self, ts: TaskState, ticket: int) -> None:
         """Enter a task; equal ranks leave in the order of their tickets."""
         ts.ticket = ticket
         self.length += 1
-        self.work += ts.estimate
         entry = (ts.rank, ticket, ts)
         line = self.line
         if not line or entry > line[-1]:
@@ -48,7 +46,7 @@ class Queue:
     def discard(self, ts: TaskState) -> None:
         """Take a task out that is somewhere in this queue."""
         ts.ticket = 0
-        self._account(ts)
+        self._leave(ts)
         if len(self.heap) + len(self.line) > 2 * self.length + 64:
             self.line = deque(sorted(self.entries()))
             self.heap = []
@@ -69,7 +67,7 @@ class Queue:
         line, heap = self.line, self.heap
         ts = (heappop(heap) if heap and not (line and line[0] < heap[0]) else line.popleft())[2]
         ts.ticket = 0
-        self._account(ts)
+        self._leave(ts)
         return ts
 
     def drain(self) -> list[TaskState]:
@@ -83,9 +81,43 @@ class Queue:
         """Those that count, in no order."""
         return (entry for entry in chain(self.line, self.heap) if entry[2].ticket == entry[1])
 
-    def _account(self, ts: TaskState) -> None:
+    def _leave(self, ts: TaskState) -> None:
         self.length -= 1
-        self.work = self.work - ts.estimate if self.length else 0.0
+
+
+class OwnQueue(Queue):
+    """The queue of one worker, which knows how long its tasks will take.
+
+    They count for what is known of their kind when they come. If nothing is, they count for a guess until something is, see
+    ``Prefix.guessed``.
+    """
+
+    __slots__ = ("work",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work = 0.0  # seconds, for all entries that count
+
+    def push(self, ts: TaskState, ticket: int) -> None:
+        """Enter a task; equal ranks leave in the order of their tickets."""
+        super().push(ts, ticket)
+        prefix = ts.prefix
+        if prefix.duration is None:
+            ts.estimate = 0.0
+            self.work += prefix.guess
+            prefix.guessed[self] = prefix.guessed.get(self, 0) + 1
+        else:
+            ts.estimate = prefix.estimate
+            self.work += prefix.estimate
+
+    def _leave(self, ts: TaskState) -> None:
+        self.length -= 1
+        prefix = ts.prefix
+        if not ts.estimate and prefix.duration is None:
+            prefix.guessed[self] -= 1
+            if not prefix.guessed[self]:
+                del prefix.guessed[self]
+        self.work = self.work - (ts.estimate or prefix.guess) if self.length else 0.0
 
 
 class Requirement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..protocol.messages import RECALL
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 SILENCE_S: Final = 0.05
 #: Seconds between two looks for what may be recalled, at least, for each worker that is looked at: a small part of the time.
 RECALL_S: Final = 5e-6
+#: Idle workers whose room is counted, at most: what they can take is asked back, the next time more.
+HELPERS_COUNTED: Final = 256
 
 
 def recall(core: Core) -> None:
     """When a worker idles while another sits on tasks it cannot have started: ask for those back."""
     if core.now < core.recall_at or not may_recall(core):
         return
-    room = sum(ws.nthreads - ws.sent for ws in core.idle)
+    room = sum(ws.nthreads - ws.sent for ws in islice(core.idle, HELPERS_COUNTED))
     soonest = core.now + SILENCE_S
     for victim in list(core.ahead):
         surplus = victim.sent - victim.nthreads - len(victim.recalled)

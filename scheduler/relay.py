@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..base.errors import ProtocolError
 from ..base.keys import Key
 from ..base.limits import ROWS_PER_MESSAGE_MAX
@@ -24,7 +26,7 @@ class Fetch:
         self.missing: list[tuple[Key, str]] = []
 
 
-def _linked(holders: tuple[WorkerState, ...]) -> WorkerState | None:
+def _linked(holders: Sequence[WorkerState]) -> WorkerState | None:
     """A holder that can be asked; None while all are away."""
     return next((ws for ws in holders if ws.absence is None), None)
 

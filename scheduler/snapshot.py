@@ -6,7 +6,7 @@ to be entered into ``CLASSES``. Payloads and texts of errors are left out; nothi
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from operator import attrgetter
@@ -19,7 +19,7 @@ from ..protocol.stream import Stream
 from .core import Core
 from .deaths import Death, Deaths
 from .membership import Membership
-from .queues import Queue, Requirement
+from .queues import OwnQueue, Queue, Requirement
 from .relay import Fetch, Relay
 from .retries import RetryQueue, Terms
 from .sessions import Sessions
@@ -54,6 +54,7 @@ CLASSES: Final[tuple[type, ...]] = (
     Lost,
     Membership,
     ObserverState,
+    OwnQueue,
     Prefix,
     Queue,
     Relay,
@@ -70,7 +71,7 @@ CLASSES: Final[tuple[type, ...]] = (
 
 _ATOMS: Final = frozenset((type(None), bool, int, float, str, bytes, Status))
 #: What the first element of an encoded array says of the rest.
-_TUPLE, _LIST, _DICT, _OBJECT, _STATUS, _AS_IT_CAME, _DEQUE = range(7)
+_TUPLE, _LIST, _DICT, _OBJECT, _STATUS, _AS_IT_CAME, _DEQUE, _ORDERED = range(8)
 
 
 class _AsItCame:
@@ -194,8 +195,8 @@ class Picture:
             return [self._copy(part) for part in value]
         if kind is deque:
             return deque([self._copy(part) for part in value])
-        if kind is dict:
-            return {self._copy(key): self._copy(part) for key, part in value.items()}
+        if kind is dict or kind is OrderedDict:
+            return kind((self._copy(key), self._copy(part)) for key, part in value.items())
         if kind in _ATOMS or kind is _AsItCame:
             return value
         raise InternalError(f"a {kind.__name__} is in the scheduler's tables; enter it into snapshot.CLASSES")
@@ -217,8 +218,9 @@ class Picture:
             return (_LIST, *[self._encode(part) for part in value])
         if kind is deque:
             return (_DEQUE, *[self._encode(part) for part in value])
-        if kind is dict:
-            return (_DICT, *[self._encode(part) for item in value.items() for part in item])
+        if kind is dict or kind is OrderedDict:
+            tag = _DICT if kind is dict else _ORDERED
+            return (tag, *[self._encode(part) for item in value.items() for part in item])
         if kind is _AsItCame:
             return (_AS_IT_CAME, pack(value.value))
         return (_OBJECT, self._numbers[value])
@@ -272,6 +274,6 @@ def _decode(value: Any, things: list[Any]) -> Any:
     if tag == _AS_IT_CAME:
         return unpack(parts[0])
     decoded = [_decode(part, things) for part in parts]
-    if tag == _DICT:
-        return dict(zip(decoded[::2], decoded[1::2], strict=True))
+    if tag in (_DICT, _ORDERED):
+        return (dict if tag == _DICT else OrderedDict)(zip(decoded[::2], decoded[1::2], strict=True))
     return tuple(decoded) if tag == _TUPLE else deque(decoded) if tag == _DEQUE else decoded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -11,7 +11,8 @@ from ..base.keys import Key, key_prefix
 from ..protocol.blob import Payload
 from ..protocol.messages import Message, Row
 from ..protocol.stream import Stream
-from .queues import Queue, Requirement
+from .durations import Durations
+from .queues import OwnQueue, Requirement
 from .retries import Terms
 
 
@@ -51,10 +52,6 @@ MOVES: Final[dict[Status, tuple[Status, ...]]] = {
 _MASKS: Final = [sum(1 << target for target in MOVES[status]) for status in Status]
 
 
-#: No estimate is below this: it bounds how many tasks a worker is sent ahead.
-DURATION_FLOOR_S: Final = 20e-6
-
-
 class Function:
     """A pickled function, shared by all tasks that call it."""
 
@@ -67,21 +64,16 @@ class Function:
         self.users = 0  # tasks and connected clients that may refer to it
 
 
-class Prefix:
+class Prefix(Durations):
     """All tasks of one kind: how many stand where, and how long they take."""
 
-    __slots__ = ("counts", "done", "duration", "name")
+    __slots__ = ("counts", "done", "name")
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         self.name = name
         self.counts = [0] * len(Status)
         self.done = 0  # runs that ended well, ever
-        self.duration: float | None = None  # seconds, exponentially weighted
-
-    def observe(self, seconds: float) -> None:
-        """Take one measured run into the estimate."""
-        old = self.duration
-        self.duration = seconds if old is None else old + (seconds - old) * 0.2
 
     @property
     def live(self) -> int:
@@ -159,10 +151,10 @@ class TaskState:
         self.since = since  # attempts up to this one were of another task of this key
         self.attempt = 0  # the current run (ASSIGNED) or the one that made the data (MEMORY)
         self.worker: WorkerState | None = None  # where it is ASSIGNED, or QUEUED if that is a worker's own queue
-        self.estimate = 0.0  # seconds it counts for where it is queued or assigned
+        self.estimate = 0.0  # seconds it counts for where it is queued or assigned; 0 where that is a guess
         self.ticket = 0  # names its entry in a queue; older entries are stale
         self.waiting_on = 0  # inputs not in memory, while WAITING, or ASSIGNED and following
-        self.holders: tuple[WorkerState, ...] = ()  # exactly when MEMORY
+        self.holders: Sequence[WorkerState] = ()  # exactly when MEMORY; a list only if there are many
         self.nbytes = 0
         self.type_name = ""
         self.failure: Failure | None = None  # exactly when ERRED or RETRYING
@@ -316,7 +308,7 @@ class WorkerState(Peer):
         self.recalled: dict[int, None] = {}  # attempts asked back, not answered yet
         self.copying: dict[TaskState, WorkerState] = {}  # while retiring: who was asked to take over what
         self.occupancy = 0.0  # seconds of work sent, by estimate
-        self.local = Queue()  # runnable tasks that should run here
+        self.local = OwnQueue()  # runnable tasks that should run here
         self.stored: dict[TaskState, None] = {}
         self.unneeded: list[Row] = []  # copies it may drop, (key, attempt); it has not been told yet
         self.nbytes = 0

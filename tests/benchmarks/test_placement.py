@@ -22,21 +22,36 @@ def test_every_policy_finishes_every_graph_no_faster_than_the_longest_way(case: 
     way: dict[object, float] = {}
     for key, node in case.nodes.items():
         way[key] = node.seconds + max((way[dep] for dep in node.deps), default=0.0)
-    outcomes = compare(case, list(POLICIES))
+    outcomes = compare([case], list(POLICIES))
     assert list(outcomes) == list(POLICIES)
     assert all(outcome.makespan >= max(way.values()) for outcome in outcomes.values())
-    assert compare(case, [OURS]) == {OURS: outcomes[OURS]}
+    assert compare([case], [OURS]) == {OURS: outcomes[OURS]}
 
 
 def test_what_is_held_of_a_map_that_is_reduced_does_not_grow_with_it() -> None:
     threads = WORKERS * THREADS
-    held = [compare(array_sum(chunks), [OURS])[OURS].total_bytes / CHUNK for chunks in (100, 400)]
+    held = [compare([array_sum(chunks)], [OURS])[OURS].total_bytes / CHUNK for chunks in (100, 400)]
     assert max(held) <= 3 * threads + 1
     assert held[1] <= held[0] + 1
 
 
 def test_the_program_writes_what_it_found(tmp_path: Path) -> None:
-    main(["--only", "skewed durations", "--most", "100", "--output", str(tmp_path)])
+    main(["--only", "shuffle", "--most", "100", "--output", str(tmp_path)])
     found = json.loads((tmp_path / "placement.json").read_text(encoding="utf-8"))
-    assert list(found["graphs"]["skewed durations"]) == list(POLICIES)
+    assert list(found["graphs"]["shuffle"]) == list(POLICIES)
     assert list(found["growing"]) == ["100"]
+    picture = (tmp_path / "placement.svg").read_text(encoding="utf-8")
+    assert all(f">{name}</text>" in picture for name in ["shuffle", *POLICIES])
+
+
+@pytest.mark.parametrize("case", [shuffle(24), stencil(16, 8)], ids=["shuffle", "stencil"])
+def test_no_more_is_moved_than_by_going_where_the_inputs_are(case: Case) -> None:
+    outcomes = compare([case], [OURS, "locality"])
+    assert outcomes[OURS].moved_bytes <= 1.2 * outcomes["locality"].moved_bytes
+    assert outcomes[OURS].makespan <= 1.05 * outcomes["locality"].makespan
+
+
+def test_of_several_graphs_the_mean_counts() -> None:
+    cases = [tree(8), tree(16)]
+    each = [compare([case], [OURS])[OURS] for case in cases]
+    assert compare(cases, [OURS])[OURS].makespan == pytest.approx((each[0].makespan + each[1].makespan) / 2)

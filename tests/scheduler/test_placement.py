@@ -41,6 +41,21 @@ def test_short_tasks_are_sent_ahead_in_numbers() -> None:
     assert 100 < len(cluster.runs("w0")) <= 500
 
 
+def test_how_far_ahead_goes_by_what_is_known_when_tasks_are_sent() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({f"slow-{i}": () for i in range(10)})
+    sent = cluster.runs("w0")
+    assert len(sent) > 1  # nothing is known
+    cluster.finish("w0", sent, seconds=1.0)
+    assert len(cluster.runs("w0")) == 1
+
+
+def test_what_is_sent_ahead_is_shared_evenly() -> None:
+    cluster = Cluster(workers=4, nthreads=2)
+    cluster.submit({f"unknown-{i}": () for i in range(12)})
+    assert [len(cluster.runs(f"w{i}")) for i in range(4)] == [3, 3, 3, 3]
+
+
 def test_workers_far_away_are_sent_more_ahead() -> None:
     sent = {}
     for seconds in (0.0, 0.1, 1e9, "nonsense"):
@@ -61,6 +76,17 @@ def test_a_task_runs_where_its_large_input_is() -> None:
     assert list(cluster.runs("w2")) == ["x"]
 
 
+def test_a_task_waits_for_the_worker_with_its_inputs_while_all_are_busy() -> None:
+    cluster = Cluster(workers=2)
+    cluster.submit({"long-0": ()})
+    cluster.finish("w0", cluster.runs("w0"), seconds=0.05)
+    _scatter(cluster, "large", "w0", 10**7)
+    _scatter(cluster, "small", "w1", 10**6)
+    cluster.submit({"long-1": (), "long-2": ()})
+    cluster.submit({f"long-{i}": ("large", "small") for i in range(3, 6)})
+    assert [ws.local.length + len(ws.assigned) for ws in cluster.core.workers.values()] == [4, 1]
+
+
 def test_compute_names_where_missing_inputs_are() -> None:
     cluster = Cluster(workers=2)
     _scatter(cluster, "small", "w0", 10)
@@ -70,25 +96,6 @@ def test_compute_names_where_missing_inputs_are() -> None:
     attempt = cluster.core.tasks["small"].attempt
     assert row[5] == ("small", "large")
     assert row[6] == (("small", attempt, 10, ("tcp://w0",)),)
-
-
-def test_an_idle_worker_helps_when_the_queue_is_long_and_the_inputs_are_small() -> None:
-    cluster = Cluster(workers=2)
-    _scatter(cluster, "data", "w0", 100)
-    cluster.submit({"work-0": ("data",)})
-    cluster.finish("w0", cluster.runs("w0"), seconds=1.0)
-    cluster.submit({f"work-{i}": ("data",) for i in range(1, 21)})
-    assert cluster.runs("w0")
-    assert cluster.runs("w1")
-
-
-def test_nobody_helps_when_moving_costs_more_than_waiting() -> None:
-    cluster = Cluster(workers=2)
-    _scatter(cluster, "data", "w0", 10**10)
-    cluster.submit({"work-0": ("data",)})
-    cluster.finish("w0", cluster.runs("w0"), seconds=0.1)
-    cluster.submit({f"work-{i}": ("data",) for i in range(1, 21)})
-    assert not cluster.runs("w1")
 
 
 def test_restricted_tasks_wait_for_their_worker() -> None:
@@ -217,16 +224,6 @@ def _helping_in_vain(workers: int) -> Counter[str]:
 @pytest.mark.parametrize("situation", [_idling, _busy, _helping_in_vain])
 def test_a_turn_calls_nothing_for_workers_that_have_no_part_in_it(situation: Any) -> None:
     assert situation(100) == situation(30)
-
-
-def test_idle_workers_share_what_one_has_too_much_of() -> None:
-    cluster = Cluster(workers=4)
-    _scatter(cluster, "data", "w0", 100)
-    cluster.submit({"work-0": ("data",)})
-    cluster.finish("w0", cluster.runs("w0"), seconds=1.0)
-    cluster.submit({f"work-{i}": ("data",) for i in range(1, 41)})
-    lengths = [ws.local.length for ws in cluster.core.workers.values()]
-    assert max(lengths) - min(lengths) <= 1
 
 
 def test_of_many_holders_of_an_input_some_are_named_others_each_time() -> None:

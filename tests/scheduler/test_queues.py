@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from myscheduler.scheduler.queues import Queue, Requirement
+from myscheduler.scheduler.durations import Durations
+from myscheduler.scheduler.queues import OwnQueue, Queue, Requirement
 
 
-def _task(rank: int, estimate: float = 1.0) -> Any:
-    return SimpleNamespace(rank=rank, estimate=estimate, ticket=0)
+def _task(rank: int) -> Any:
+    return SimpleNamespace(rank=rank, ticket=0)
 
 
 def test_the_lowest_rank_leaves_first_and_equal_ranks_in_order_of_entry() -> None:
@@ -18,17 +19,17 @@ def test_the_lowest_rank_leaves_first_and_equal_ranks_in_order_of_entry() -> Non
     for ticket, task in enumerate(tasks, 1):
         queue.push(task, ticket)
     assert queue.drain() == [tasks[3], tasks[1], tasks[0], tasks[2]]
-    assert (queue.length, queue.work) == (0, 0.0)
+    assert queue.length == 0
 
 
 def test_discarded_tasks_are_passed_over() -> None:
     queue = Queue()
-    tasks = [_task(rank, 0.5) for rank in range(4)]
+    tasks = [_task(rank) for rank in range(4)]
     for ticket, task in enumerate(tasks, 1):
         queue.push(task, ticket)
     queue.discard(tasks[0])
     queue.discard(tasks[2])
-    assert (queue.length, queue.work) == (2, 1.0)
+    assert queue.length == 2
     assert queue.peek() is tasks[1]
     assert queue.drain() == [tasks[1], tasks[3]]
     assert queue.peek() is None
@@ -67,7 +68,22 @@ def test_whatever_the_order_tasks_leave_by_rank_and_then_by_ticket() -> None:
     order = sorted(left, key=lambda task: (task.rank, task.ticket))
     assert queue.peek() is order[0]
     assert queue.drain() == order
-    assert (queue.length, queue.work) == (0, 0.0)
+    assert queue.length == 0
+
+
+def test_the_queue_of_a_worker_knows_how_long_its_tasks_take() -> None:
+    queue = OwnQueue()
+    kind = Durations()
+    kind.observe(0.5)
+    tasks = [_task(rank) for rank in range(4)]
+    for ticket, task in enumerate(tasks, 1):
+        task.prefix = kind
+        queue.push(task, ticket)
+    queue.discard(tasks[2])
+    assert queue.work == 1.5
+    kind.observe(1.0)
+    assert queue.drain() == [tasks[0], tasks[1], tasks[3]]
+    assert queue.work == 0.0
 
 
 def test_tasks_in_order_stand_in_line() -> None:
