@@ -373,12 +373,12 @@ class Core(Tables):
             ws.stored[ts] = None
             ws.nbytes += ts.nbytes
             holders = ts.holders
-            if len(holders) < HOLDERS_LISTED:
-                ts.holders = (*holders, ws) if holders else ws.only
-                return
-            if not isinstance(holders, list):
-                ts.holders = holders = list(holders)
-            holders.append(ws)
+            if not holders:
+                ts.holders = ws.only
+            elif isinstance(holders, list):
+                holders.append(ws)
+            else:
+                ts.holders = (*holders, ws) if len(holders) < HOLDERS_LISTED else [*holders, ws]
 
     def drop_holder(self, ts: TaskState, ws: WorkerState) -> None:
         """A worker does not hold the data any more. If it was the last, see ``lose``."""
