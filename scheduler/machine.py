@@ -58,7 +58,7 @@ from .queries import on_call
 from .recall import may_recall, recall
 from .relay import Relay
 from .sessions import GRACE_S, Sessions
-from .state import ClientState, ObserverState, Peer, WorkerState
+from .state import MEMORY, ClientState, ObserverState, Peer, WorkerState
 from .suspects import place_suspects
 from .unsendable import on_unsendable
 
@@ -368,6 +368,8 @@ class SchedulerMachine:
     def _conclude(self) -> None:
         """Let go of what nobody needs, then place what can run."""
         core = self.core
+        if core.arrived and self.relay.waiting:  # what somebody waits for is asked for before it may be let go
+            self.relay.on_arrived([ts for ts in core.arrived if ts.status is MEMORY])
         core.sweep()
         if core.arrived:
             if self.relay.waiting:

@@ -265,6 +265,7 @@ class Membership:
                 del holder.wants[ts]
             ts.wanted_by = ()
             core.loose.append(ts)
+            core.arrived.append(ts)  # who waits for its value hears that it is gone
         for ws in list(core.workers.values()):
             self.stop(ws, "restart", "restart asked for by a client")
         self.await_workers(client, request, count)

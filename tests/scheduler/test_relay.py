@@ -71,6 +71,35 @@ def test_a_fetch_whose_holders_are_all_away_goes_on_with_a_new_copy() -> None:
     assert cluster.take("c") == [(m.DATA, 7, (("x", b"value"),), ())]
 
 
+def test_what_nobody_wants_any_more_is_made_once_for_a_fetch() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": (), "y": ("x",)})
+    cluster.run_all()
+    cluster.say("c", (m.CANCEL, 1, ("x",), False, "changed my mind"))
+    cluster.take("c")
+    cluster.say("c", (m.FETCH, 7, ("x",)))
+    runs = cluster.runs("w0")
+    assert list(runs) == ["x"]
+    cluster.finish("w0", runs)
+    cluster.linger()
+    [gather, free] = [x for x in cluster.take("w0") if x[0] in (m.GATHER, m.FREE)]
+    assert free == (m.FREE, (("x", runs["x"]),))
+    cluster.say("w0", (m.DATA, gather[1], (("x", b"value"),), ()))
+    assert cluster.take("c") == [(m.DATA, 7, (("x", b"value"),), ())]
+
+
+def test_a_fetch_that_waits_is_answered_when_the_cluster_is_restarted() -> None:
+    cluster = Cluster(workers=1)
+    cluster.submit({"x": ()})
+    cluster.run_all()
+    cluster.cut("w0")
+    cluster.say("c", (m.FETCH, 7, ("x",)))
+    cluster.take("c")
+    cluster.say("c", (m.CALL, 8, "restart", ()))
+    reason = "the scheduler does not know 'x' (any more)"
+    assert (m.DATA, 7, (), (("x", reason),)) in cluster.take("c")
+
+
 def test_answers_nobody_waits_for_are_dropped() -> None:
     cluster = Cluster(workers=1)
     cluster.say("w0", (m.DATA, 99, (), ()))
