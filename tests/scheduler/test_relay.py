@@ -76,7 +76,9 @@ def test_what_nobody_wants_any_more_is_made_once_for_a_fetch() -> None:
     cluster.submit({"x": (), "y": ("x",)})
     cluster.run_all()
     cluster.say("c", (m.CANCEL, 1, ("x",), False, "changed my mind"))
+    cluster.linger()
     cluster.take("c")
+    cluster.take("w0")
     cluster.say("c", (m.FETCH, 7, ("x",)))
     runs = cluster.runs("w0")
     assert list(runs) == ["x"]
