@@ -22,6 +22,7 @@ def main(system_name: str, workload_name: str, scale: float) -> dict[str, object
         else:
             system.start()
             try:
+                system.settle()
                 figures = workload.run(system, scale)
             finally:
                 system.stop()

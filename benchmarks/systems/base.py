@@ -34,6 +34,9 @@ class System(ABC):
     def start(self) -> None:
         """Start two worker processes of one thread each; return when tasks can be submitted."""
 
+    def settle(self) -> None:  # noqa: B027 (most are then)
+        """Wait until everything runs that is not waited for before the first task."""
+
     @abstractmethod
     def stop(self) -> None:
         """End all processes."""

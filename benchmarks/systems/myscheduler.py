@@ -8,9 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import myscheduler
 from myscheduler.client.api.loop import LoopThread
@@ -36,6 +39,13 @@ class MyScheduler(System):
 
     def start(self) -> None:
         self._start()
+
+    def settle(self) -> None:
+        # Its process begins with the scheduler's, and takes a second until it answers, be it that one has to log in.
+        link = self._client.dashboard_link
+        assert link is not None
+        with suppress(HTTPError):
+            urlopen(link.partition("?")[0], timeout=30).close()
 
     def start_without_shared_memory(self) -> None:
         self._start(shared_memory=False)
