@@ -146,6 +146,8 @@ class Tables:
 
     def _report(self) -> None:
         """Tell the scheduler what has gathered, or keep of it what an inventory does not say."""
+        if not any(self._reports.values()):
+            return
         for op, rows in self._reports.items():
             if rows and self.linked:
                 self._out += map(Send, in_slices(rows, partial(_message, op)))
