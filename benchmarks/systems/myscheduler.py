@@ -45,7 +45,7 @@ class MyScheduler(System):
         link = self._client.dashboard_link
         assert link is not None
         with suppress(HTTPError):
-            urlopen(link.partition("?")[0], timeout=30).close()
+            urlopen(link.partition("?")[0], timeout=30).close()  # noqa: S310 (our own)
 
     def start_without_shared_memory(self) -> None:
         self._start(shared_memory=False)
