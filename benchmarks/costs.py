@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="each with a cluster of its own")
     arguments = parser.parse_args()
     found = [measure(arguments.tasks) for _ in range(arguments.repeats)]
-    print(
-        f"microseconds per task, medians of {arguments.repeats}: map of {arguments.tasks:,}; submitted and waited for one by one"
-    )
+    print(f"microseconds per task, medians of {arguments.repeats}: in a map of {arguments.tasks:,}, and one by one")
     for part in (*PARTS, "elapsed"):
         print(f"  {part:<10}" + "".join(f"{median(pair[way][part] for pair in found):8.1f}" for way in (0, 1)))
 
