@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from ..base.errors import ProtocolError
-from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB
+from ..base.limits import BUFFER_BYTES_MAX, BUFFERS_PER_FRAME_MAX, CONTROL_BYTES_MAX, KIB, MIB
 from .codec import HEADER, Buffer, Frame, decode
 from .memory import allocate
 
@@ -20,13 +22,18 @@ from .memory import allocate
 _STAGING_BYTES: Final = 64 * KIB
 #: Larger pieces are received where they are to stay.
 _STAGED_BYTES_MAX: Final = _STAGING_BYTES // 2
+#: Memory for the next buffers of a frame is found ahead of them, up to so many and so many bytes, for one call of the kernel to
+#: fill; if they are smaller than the staging memory, that does better.
+_AHEAD_MAX: Final = 32
+_AHEAD_BYTES_MAX: Final = MIB
 _NO_LENGTHS: Final = array("Q")
 
 
 class FrameDecoder:
     """Turns a stream of bytes into frames.
 
-    Write into what ``get_buffer`` returns (or into the start of it) and tell ``received`` how much; nothing else.
+    Write into what ``get_buffer`` returns (or into the start of it) and tell ``received`` how much; nothing else. Or into what
+    ``get_buffers`` returns, one after the other.
 
     Parameters
     ----------
@@ -44,6 +51,7 @@ class FrameDecoder:
     """
 
     __slots__ = (
+        "_ahead",
         "_allocate",
         "_buffers",
         "_control",
@@ -63,6 +71,7 @@ class FrameDecoder:
         self._start = self._end = 0  # of what is in the staging memory and not taken yet
         self._target: memoryview | None = None  # what is received in place, up to _filled
         self._filled = 0
+        self._ahead: deque[memoryview] = deque()  # the buffers behind the target
         self._forget_frame()
 
     def _forget_frame(self) -> None:
@@ -86,8 +95,12 @@ class FrameDecoder:
             end -= start
         return self._staging[end:]
 
+    def get_buffers(self) -> list[memoryview]:
+        """Where to write the next bytes of the stream: what ``get_buffer`` returns first, then perhaps more."""
+        return [self.get_buffer(), *self._ahead]
+
     def received(self, nbytes: int) -> list[Frame]:
-        """Take note of ``nbytes`` written into the last ``get_buffer``, and return the frames that are now complete.
+        """Take note of ``nbytes`` written into the last buffers, and return the frames that are now complete.
 
         Raises
         ------
@@ -98,6 +111,10 @@ class FrameDecoder:
             self._end += nbytes
         else:
             self._filled += nbytes
+            while self._ahead and self._filled >= len(self._target):
+                self._filled -= len(self._target)
+                self._buffers.append(self._target)
+                self._target = self._ahead.popleft()
             if self._filled < len(self._target):
                 return []
         frames: list[Frame] = []
@@ -159,7 +176,25 @@ class FrameDecoder:
             self._start = start + nbytes
             # Of the smallest there may be 65,536 in a frame: one object each, not three.
             return bytearray(self._staging[start : start + nbytes])
-        return self._take(nbytes, to_keep=True)
+        buffer = self._take(nbytes, to_keep=True)
+        if buffer is None and not self._ahead:
+            self._look_ahead()
+        return buffer
+
+    def _look_ahead(self) -> None:
+        """Find memory for what comes behind the target, which is the buffer that is being received."""
+        assert self._lengths is not None
+        assert self._target is not None
+        lengths: list[int] = []
+        nbytes = len(self._target)
+        first = len(self._buffers) + 1
+        for length in islice(self._lengths, first, first + _AHEAD_MAX):
+            nbytes += length
+            if nbytes > _AHEAD_BYTES_MAX:
+                break
+            lengths.append(length)
+        if nbytes >= _STAGING_BYTES:
+            self._ahead.extend(map(self._allocate, lengths))
 
     def _take(self, nbytes: int, to_keep: bool = False) -> memoryview | None:
         """The next ``nbytes`` of the stream, or None until they are there; in memory of their own if ``to_keep``."""

@@ -200,9 +200,9 @@ class TcpLink(Link):
         decoder, total, said = self._decoder, 0, 0
         self.last_read = self._loop.time()
         for _ in range(_READS_PER_TURN):
-            buffer = decoder.get_buffer()
+            buffers = decoder.get_buffers()
             try:
-                count = self._receive(buffer)
+                count = self._receive(buffers)
             except self.blocked:
                 return
             except OSError as error:
@@ -222,12 +222,12 @@ class TcpLink(Link):
                 self.deliver(frame)
                 said += len(frame.control)
             enough = total >= READ_BYTES_PER_TURN or said >= MESSAGE_BYTES_PER_TURN
-            if self.closed or enough or count < len(buffer):
+            if self.closed or enough or count < sum(map(len, buffers)):
                 return
 
-    def _receive(self, buffer: memoryview) -> int:
-        """Fill the start of ``buffer``; if not all of it, there is nothing more to read for now."""
-        return self._sock.recv_into(buffer)
+    def _receive(self, buffers: list[memoryview]) -> int:
+        """Fill ``buffers`` one after the other; if not all, there is nothing more to read for now."""
+        return self._sock.recv_into(buffers[0]) if len(buffers) == 1 else self._sock.recvmsg_into(buffers)[0]
 
     def _discard(self) -> None:
         """After our last word: read until the peer has heard it and closes, for unread bytes would destroy it."""

@@ -174,17 +174,21 @@ class TlsLink(TcpLink):
         if not self.closed:
             self._on_readable()
 
-    def _receive(self, buffer: memoryview) -> int:
-        sock, end = self._sock, min(buffer.nbytes, READ_BYTES_PER_TURN)
-        filled = sock.recv_into(buffer[:end])
-        while 0 < filled < end:
-            try:
-                count = sock.recv_into(buffer[filled:end])
-            except OSError:
-                break  # nothing more for now; if it is worse than that, the next call says so
-            if not count:
-                break
-            filled += count
+    def _receive(self, buffers: list[memoryview]) -> int:
+        filled = 0
+        for buffer in buffers:
+            view = buffer[: READ_BYTES_PER_TURN - filled]
+            while view:
+                try:
+                    count = self._sock.recv_into(view)
+                except OSError:
+                    if not filled:
+                        raise
+                    return filled  # nothing more for now; if it is worse than that, the next call says so
+                if not count:
+                    return filled
+                filled += count
+                view = view[count:]
         return filled
 
 

@@ -30,6 +30,22 @@ def feed(decoder: FrameDecoder, data: bytes, cuts: list[int] | None = None) -> l
     return frames
 
 
+def feed_all(decoder: FrameDecoder, data: bytes, cuts: list[int]) -> list[Frame]:
+    """The same into all buffers that the decoder offers."""
+    frames: list[Frame] = []
+    view, step = memoryview(data), 0
+    while view:
+        left = count = min(len(view), cuts[step % len(cuts)])
+        for buffer in decoder.get_buffers():
+            part = min(len(buffer), left)
+            buffer[:part] = view[:part]
+            view, left = view[part:], left - part
+        assert left < count
+        frames += decoder.received(count - left)
+        step += 1
+    return frames
+
+
 def plain(frames: list[Frame]) -> list[object]:
     """Frames with blobs as bytes, so that they can be compared."""
 
@@ -52,6 +68,29 @@ def stream(*batches: list[list[bytes]]) -> bytes:
 LARGE = stream(
     [[b"s", b"x" * 100_000], [b"y" * 300_000]], [], [[b"z" * (2 * MIB + 3), b""]], [[b"w" * 200_000] * 3], []
 )
+
+
+MIXED = stream(
+    [[b"s" * 27, b"x" * 100_000]] * 40, [[b"t" * 27, b"y" * 70_000, b""]] * 3, [[b"z" * n] for n in range(3000)],
+    [[b"s", b"w" * 3 * MIB]] * 2, [[b"", b"v" * 600_000, b"", b""]] * 3, [[b"u" * 40_000]] * 9,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cuts", [[3_000_000], [65_536], [100_027], [1, 200_000, 3], [70_000, 5_000_000, 99_999]])
+def test_several_buffers_can_be_filled_at_once(cuts: list[int]) -> None:
+    assert plain(feed_all(FrameDecoder(), MIXED, cuts)) == plain(feed(FrameDecoder(), MIXED))
+
+
+def test_buffers_are_offered_ahead_but_not_too_many() -> None:
+    decoder = FrameDecoder()
+    data = stream([[b"s" * 27, b"x" * 100_000]] * 40)
+    feed_all(decoder, data[:200_000], [200_000])
+    offered = [len(buffer) for buffer in decoder.get_buffers()]
+    assert offered[1:5] == [27, 100_000, 27, 100_000]
+    assert 500_000 < sum(offered) <= MIB
+    small = FrameDecoder()
+    feed_all(small, stream([[b"s" * 27, b"x" * 100]] * 4000)[:150_000], [150_000])
+    assert len(small.get_buffers()) == 1
 
 
 @pytest.mark.parametrize("cuts", [None, [1], [7], [65_536], [131_072], [300_000], [1, 200_000, 3]])
