@@ -10,6 +10,7 @@ type 2, a ``PipedBlob`` of type 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -251,12 +252,16 @@ def _check_large(message: Message, nbytes: int) -> None:
         )
 
 
-def _longest(value: Any) -> int:
-    if isinstance(value, dict):
-        return max((_longest(part) for part in value.values()), default=0)
-    if isinstance(value, (list, tuple)):
-        return max(len(value), max((_longest(part) for part in value), default=0))
-    return 0
+def _longest(message: Message) -> int:
+    """The length of the longest array. One depth after the other, as there may be many thousand short ones."""
+    longest = 0
+    level: list[Any] = [message]
+    while level:
+        arrays = [part for part in level if not isinstance(part, dict)]
+        longest = max(longest, max(map(len, arrays), default=0))
+        parts = chain(chain.from_iterable(arrays), *[part.values() for part in level if isinstance(part, dict)])
+        level = [part for part in parts if isinstance(part, (tuple, list, dict))]
+    return longest
 
 
 def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:

@@ -89,7 +89,7 @@ def check_task(core: Core, ts: TaskState) -> None:
     assert ts.worker is None or status in (ASSIGNED, QUEUED), ts
     assert ts.live_dependents == sum(1 for _ in ts.each_dependent()), ts
     if ts in core.items:
-        assert list(ts.deps) == list(dict.fromkeys(dep for _, dep in core.items[ts])), ts
+        assert ts.deps == core.items[ts].deps == tuple(dict.fromkeys(core.items[ts].makers)), ts
     for dep in ts.deps:
         assert core.tasks.get(dep.key) is dep, (ts, dep)
         assert ts in list(dep.each_dependent())

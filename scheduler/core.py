@@ -17,6 +17,7 @@ from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, FAILED, FREE, IN_MEMORY, UNDEFINE, Message, Row
 from . import awaiting
 from .deaths import Deaths
+from .items import Inputs
 from .placement import choose_queue
 from .queues import Requirement
 from .retries import RetryQueue
@@ -70,8 +71,7 @@ class Core(Tables):
         self.unoffered: dict[Requirement, None] = {}  # of those, the ones that idle workers have not been offered
         self.reserved: dict[WorkerState, None] = {}  # workers that a suspect has, or will have, to itself
         self.deaths = Deaths()
-        #: tasks that need parts of results: their inputs as keys and items, each with the task that makes it
-        self.items: dict[TaskState, tuple[tuple[Key, TaskState], ...]] = {}
+        self.items: dict[TaskState, Inputs] = {}  # of tasks that need parts of results
         self.roomy: dict[WorkerState, None] = {}  # workers whose room has changed since tasks were placed last
         self.idle: Line = OrderedDict()  # workers with a free thread and nothing to take, longest first
         self.hungry: Line = OrderedDict()  # workers whose threads are taken, and that may be sent more ahead
@@ -273,7 +273,7 @@ class Core(Tables):
         for dep in ts.deps:
             self.drop_need(dep)
         if ts.dependents is not None:
-            for dependent in ts.each_dependent():
+            for dependent in ts.dependents:  # those that are forgotten neither wait nor follow
                 if dependent.status is WAITING:
                     dependent.waiting_on -= 1
                     if not dependent.waiting_on:

@@ -100,8 +100,9 @@ def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerStat
     held: dict[WorkerState, float] = {}
     for dep, nbytes in zip(ts.deps, needed, strict=True):
         worth = nbytes + MOVE_LATENCY_S * BANDWIDTH
-        for ws in _some_holders(core, dep):
-            held[ws] = held.get(ws, 0.0) + worth
+        holders = dep.holders
+        for ws in holders if len(holders) <= HOLDERS_COMPARED else _some_holders(core, dep):
+            held[ws] = held[ws] + worth if ws in held else worth
     if requirement.workers is not None:
         preferred = {ws: bytes_ for ws, bytes_ in held.items() if requirement.prefers(ws)}
         if not preferred:
@@ -356,10 +357,10 @@ def _items(core: Core, ws: WorkerState, ts: TaskState) -> tuple[tuple[Key, ...],
     inputs = core.items[ts]
     locations = [
         (*to_fetch(key, dep), tuple([holder.address for holder in _some_holders(core, dep)]))
-        for key, dep in inputs
+        for key, dep in zip(inputs.keys, inputs.makers, strict=True)
         if dep not in ws.stored and dep.holders
     ]
-    return tuple([key for key, _ in inputs]), tuple(dict.fromkeys(locations))
+    return inputs.keys, tuple(dict.fromkeys(locations))
 
 
 def _help_out(core: Core, full: dict[WorkerState, None]) -> None:

@@ -18,6 +18,7 @@ from ..protocol.redaction import error_class, hide_payload, hide_text, redact
 from ..protocol.stream import Stream
 from .core import Core
 from .deaths import Death, Deaths
+from .items import Inputs
 from .membership import Membership
 from .queues import OwnQueue, Queue, Requirement
 from .relay import Fetch, Relay
@@ -51,6 +52,7 @@ CLASSES: Final[tuple[type, ...]] = (
     Failure,
     Fetch,
     Function,
+    Inputs,
     Lost,
     Membership,
     ObserverState,

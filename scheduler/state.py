@@ -183,14 +183,6 @@ class TaskState:
                 if dependent.status is not FORGOTTEN:
                     yield dependent
 
-    def add_dependent(self, dependent: TaskState) -> None:
-        """Note that ``dependent`` uses our result."""
-        if self.dependents is None:
-            self.dependents = [dependent]
-        else:
-            self.dependents.append(dependent)
-        self.live_dependents += 1
-
     def drop_dependent(self) -> None:
         """Note that one of our dependents has just been forgotten."""
         self.live_dependents -= 1
@@ -462,7 +454,11 @@ class Tables:
         if ts.function is not None:
             ts.function.users += 1
         for dep in ts.deps:
-            dep.add_dependent(ts)
+            if dep.dependents is None:
+                dep.dependents = [ts]
+            else:
+                dep.dependents.append(ts)
+            dep.live_dependents += 1
 
     def move(self, ts: TaskState, status: Status) -> None:
         """Change the status of a task: the only place where this happens."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..base.errors import CancelledError, KeyTypeError, ProtocolError
-from ..base.items import base_of, is_item
 from ..base.keys import Key, validate_key
 from ..protocol.blob import Payload
 from ..protocol.messages import CANCELLED, FREE, REPLY, Message, Row
 from .core import Core
+from .items import Inputs
 from .queues import Requirement
 from .retries import Terms
 from .state import ERRED, RELEASED, RETRYING, Arriving, ClientState, Function, TaskState
@@ -106,12 +106,14 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
         raise ProtocolError(f"task {key!r} calls a function that was not sent")
     chosen = options[option]
     tasks = core.tasks
-    missing = [dep for dep in dep_keys if dep not in tasks] if dep_keys else None
-    inputs: tuple[Key, ...] = ()
-    if missing and any(map(is_item, missing)):
-        inputs, dep_keys = dep_keys, tuple(dict.fromkeys(map(base_of, dep_keys)))
-        missing = [dep for dep in dep_keys if dep not in tasks]
-    deps = tuple([tasks[dep] for dep in dep_keys if dep in tasks]) if dep_keys else ()
+    deps: tuple[TaskState, ...] = ()
+    inputs: Inputs | None = None
+    if dep_keys:
+        try:
+            deps = tuple(map(tasks.__getitem__, dep_keys))
+        except KeyError:
+            inputs = Inputs(dep_keys, tasks)
+            deps = inputs.deps
     position = arriving.base + order
     if position > arriving.top:
         arriving.top = position
@@ -129,11 +131,13 @@ def _new_task(core: Core, row: Row, arriving: Arriving, options: list[_Options])
         core.last_attempt,
     )
     core.add_task(ts)
-    if inputs:
-        core.items[ts] = tuple([(dep, tasks[base]) for dep in inputs if (base := base_of(dep)) in tasks])
-    if missing:
+    if inputs is None:
+        return ts
+    if inputs.has_items:
+        core.items[ts] = inputs
+    if inputs.missing:
         text = (
-            f"task {key!r} needs {missing[0]!r}, which the scheduler does not know: its future was released or "
+            f"task {key!r} needs {inputs.missing[0]!r}, which the scheduler does not know: its future was released or "
             "cancelled before this task was submitted. Keep the future until then."
         )
         core.fail(ts, core.own_failure(key, CancelledError, text))

@@ -108,16 +108,17 @@ class Tables:
 
     def _use_items(self, task: Task) -> None:
         """``task``, which has just come, needs items: those that are here, and those of a result that is on its way."""
-        wants = self.fetches.wants
+        items, wants, missing = self.items, self.fetches.wants, task.missing
         for key in task.row[5]:
-            if key in self.items:
-                self.items[key][task.attempt] = None
+            if items and key in items:
+                items[key][task.attempt] = None
             elif (
-                key not in self.data
-                and key not in task.missing
-                and (base := base_of(key)) not in self.data
-                and base not in task.missing
-                and base in wants
+                wants
+                and (base := base_of(key)) in wants
+                and base not in missing
+                and key not in missing
+                and key not in self.data
+                and base not in self.data
             ):
                 self.fetches.join(task, wants[base])
 

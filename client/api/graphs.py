@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from ...base.collector import paused
 from ...base.errors import GraphError, UsageError
@@ -26,6 +26,9 @@ from .defaults import find_client, get_client
 from .futures import Future, make_futures
 from .session import Session
 from .submitting import Request, Submitter, make_option, name_of, option_of
+
+#: A slice of a graph ends when its tasks have so many inputs.
+_INPUTS_PER_SLICE: Final = 4096
 
 
 class GraphSubmitter:
@@ -83,13 +86,12 @@ class GraphSubmitter:
         items = find_items(graph, wanted)
         with Request(self._session) as request:
             ranks = order(without(graph, items) if items else graph)
-            ordered = list(ranks)
-            for start in range(0, len(ordered), ROWS_PER_MESSAGE_MAX):
-                keys = ordered[start : start + ROWS_PER_MESSAGE_MAX]
+            left = len(ranks)
+            for keys in _slices(graph, ranks):
+                left -= len(keys)
                 functions, options, rows = self._make_rows(graph, keys, items, ranks, default)
                 wants = tuple(index for index, key in enumerate(keys) if key in wanted)
-                more = start + len(keys) < len(ordered)
-                records += request.send(functions.items(), list(options), rows, wants, more)
+                records += request.send(functions.items(), list(options), rows, wants, more=left > 0)
         return records
 
     def _make_rows(
@@ -175,6 +177,20 @@ class DefaultClientScheduler:
     def persist(self, graph: Graph, keys: list[Key], **options: Any) -> dict[Key, Any]:
         """Start what ``keys`` need and return a future for each."""
         return get_client().scheduler.persist(graph, keys, **options)
+
+
+def _slices(graph: Graph, keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """So many tasks at a time that the scheduler begins with the first while the others are being pickled."""
+    part: list[Key] = []
+    inputs = 0
+    for key in keys:
+        part.append(key)
+        inputs += len(graph[key].dependencies)
+        if inputs >= _INPUTS_PER_SLICE or len(part) == ROWS_PER_MESSAGE_MAX:
+            yield part
+            part, inputs = [], 0
+    if part:
+        yield part
 
 
 def flatten(keys: Any) -> Iterator[Key]:

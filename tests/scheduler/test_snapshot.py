@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from myscheduler.base.errors import InternalError, UsageError
+from myscheduler.base.items import make_item
 from myscheduler.protocol import messages as m
 from myscheduler.protocol.codec import pack, unpack
 from myscheduler.scheduler import snapshot
@@ -22,6 +23,7 @@ def busy() -> Cluster:
     cluster.submit({"gpu": (), "gpu2": ()}, resources=(("GPU", 1.0),))
     cluster.submit({"again": ()}, retries=2, terms=(60.0, 1.0, None, b"secret", 3.0), priority=5)
     cluster.submit({"nowhere": ()}, workers=("nobody",))
+    cluster.submit({"part": (make_item("n", "nowhere", 0),)})
     for worker in ("w0", "w1"):
         runs = cluster.runs(worker)
         cluster.fail(worker, {key: attempt for key, attempt in runs.items() if key == "again"})

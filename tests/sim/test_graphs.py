@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from myscheduler.base.ids import seeded
+from myscheduler.base.items import base_of, index_of, is_item
 from myscheduler.base.keys import Key
-from myscheduler.sim.graphs import ALWAYS, MODULUS, Expected, SimTask, evaluate, random_graph
+from myscheduler.sim.graphs import ALWAYS, MODULUS, Expected, SimTask, evaluate, part_of, random_graph
 
 
 def test_graphs_are_in_topological_order_and_repeat_with_the_seed() -> None:
@@ -41,6 +42,19 @@ def test_tasks_that_raise_more_often_than_they_are_retried_may_fail_and_so_may_t
         "hasty": Expected(1, may_fail=True),
         "after": Expected(2, may_fail=True),
     }
+
+
+def test_tasks_that_need_parts_get_other_values_than_those_that_need_the_whole() -> None:
+    task = SimTask(1, ("a",), 0.0, parts=True)
+    [item] = task.inputs
+    assert (base_of(item), index_of(item)) == ("a", 1)
+    assert part_of(5, item) == 24
+    assert part_of(5, "a") == 5
+    assert evaluate({"a": SimTask(5, (), 0.0), "b": task})["b"] == Expected(49)
+    graphs = [random_graph(seeded(seed), "x", 30, 0.1) for seed in range(10)]
+    kinds = {is_item(needed) for graph in graphs for task in graph.values() for needed in task.inputs if task.parts}
+    assert kinds == {True, False}
+    assert any(not task.parts for graph in graphs for task in graph.values())
 
 
 def test_payloads_say_what_a_worker_must_know() -> None:

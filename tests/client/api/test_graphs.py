@@ -148,3 +148,12 @@ class TestParts:
         assert client.get(self.all_to_all(10), ["sum-0", "sum-1"]) == [450, 460]
         [message] = cluster.ops(m.SUBMIT)
         assert len(message[4]) == 10 + 20 + 2
+
+    def test_a_slice_has_no_more_inputs_than_some_so_that_it_can_be_begun_with(
+        self, client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("myscheduler.client.api.graphs._INPUTS_PER_SLICE", 25)
+        cluster.held = True
+        assert len(client.get(self.all_to_all(10), [f"sum-{i}" for i in range(10)], sync=False)) == 10
+        eventually(lambda: any(not message[6] for message in cluster.ops(m.SUBMIT)))
+        assert [len(message[4]) for message in cluster.ops(m.SUBMIT)] == [13, 3, 3, 1]
