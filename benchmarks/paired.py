@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from .chart import MARGIN, TITLE, WIDTH, picture, text
 from .report import format_number
 
-LABEL, NUMBER, BAR, STEP, GAP = 90, 60, 10, 15, 16
+LABEL, NUMBER, BAR, STEP, GAP = 106, 56, 10, 15, 16
 COLORS = ("#2563eb", "#94a3b8", "#10b981", "#f59e0b")
 
 Values = Mapping[str, Mapping[str, tuple[float, float]]]
