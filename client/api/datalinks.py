@@ -84,6 +84,7 @@ class DataLinks:
         self.credentials: Credentials | None = None
         self._incarnation = incarnation
         self._peers: dict[str, asyncio.Task[_Peer]] = {}  # by address, the longest unused first
+        self._closing: list[asyncio.Task[_Peer]] = []
         self._unreachable: dict[str, float] = {}  # address -> loop time until which it is not tried
         self._reached_any = False
         self._next_request = 0
@@ -187,9 +188,17 @@ class DataLinks:
     def close(self, reason: str) -> None:
         """Close all links."""
         peers, self._peers = self._peers, {}
+        self._closing += peers.values()
         for task in peers.values():
             _close_peer(task, reason)
         self._outflows.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is left of the links that ``close`` has closed."""
+        closing, self._closing = self._closing, []
+        for peer in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(peer, _Peer) and peer.link is not None:
+                await peer.link.wait_closed()
 
     async def _reach(self, address: str) -> _Peer:
         if not self.is_reachable(address):

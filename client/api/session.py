@@ -179,8 +179,9 @@ class Session:
         """Leave on purpose: tell the scheduler, cancel all futures, close all links. Idempotent."""
         link, self.link = self.link, None
         self._rest()
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
+        reconnecting = self._reconnecting
+        if reconnecting is not None:
+            reconnecting.cancel()
         if link is not None and not link.closed:
             with self.lock:
                 messages = self.machine.take_outbox()
@@ -191,6 +192,12 @@ class Session:
         self.data.close(reason)
         if link is not None:
             link.close(reason)
+        if self.thread is None:  # the loop may end when we return, and what is not closed by then never will be
+            if reconnecting is not None:
+                await asyncio.wait((reconnecting,))
+            await self.data.wait_closed()
+            if link is not None:
+                await link.wait_closed()
 
     @property
     def is_open(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -103,6 +104,17 @@ async def test_an_asynchronous_client(cluster: LocalCluster, proxy: Proxy) -> No
         late = client.submit(abs, -7)
         proxy.refusing = False
         assert await late == 7
+
+
+def test_the_loop_of_an_asynchronous_client_may_end_with_it(cluster: LocalCluster) -> None:
+    async def use() -> list[bool]:
+        async with Client(cluster.scheduler_address, credentials=cluster.credentials, asynchronous=True) as client:
+            assert len(await client.submit(bytes, 200_000)) == 200_000
+            peers = [task.result() for task in client.session.data._peers.values()]
+            links = [client.session.link, *(peer.link for peer in peers)]
+        return [link is not None and link._gone for link in links]
+
+    assert asyncio.run(use()) == [True, True]
 
 
 # ---- while it is away -----------------------------------------------------------------------------------------------
