@@ -95,8 +95,8 @@ MUTANTS = (
     Mutant(
         "lose a dependent",
         "scheduler.state",
-        "            self.dependents.append(dependent)\n",
-        "            self.dependents[-1] = dependent\n",
+        "                dep.dependents.append(ts)\n",
+        "                dep.dependents[-1] = ts\n",
     ),
     Mutant(
         "forget a release",
