@@ -25,7 +25,7 @@ _defaults: list[Client] = []
 _open: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
-class as_current:  # noqa: N801 (used like a function; a generator costs five times as much, with every result)
+class as_current:  # noqa: N801 (used like a function; entered with every result, for which a generator is slow)
     """Make ``client`` the one that is meant inside this block, in this thread or asyncio task."""
 
     __slots__ = ("_client", "_token")

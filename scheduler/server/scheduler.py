@@ -199,8 +199,8 @@ class SchedulerServer:
     def receive(self, link: Link, event: Received) -> None:
         """As ``post``, for what has just come in on a link.
 
-        Where frames come one by one, each gets its turn at once: to wait for others that are ready costs one round of the
-        event loop, a tenth of what the turn itself does.
+        Where frames come one by one, each gets its turn at once: to wait for others that are ready costs a round of the event
+        loop.
         """
         if not self._alone or self._turn_due or link.last_read - self._turned < _SLEPT_S:
             self.post(event)
