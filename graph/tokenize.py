@@ -58,10 +58,38 @@ def tokenize(*args: Any, **kwargs: Any) -> str:
     >>> tokenize(object()) == tokenize(object())
     False
     """
-    return _digest((args, kwargs) if kwargs else args, []).hex()
+    return _digest((args, kwargs) if kwargs else args, _Path()).hex()
 
 
-def _digest(item: Any, path: list[int]) -> bytes:
+def tokenize_with(digest_of_large: Callable[[bytes | memoryview], bytes], *args: Any) -> str:
+    """Hash arguments as ``tokenize`` does, but large data by another function.
+
+    Parameters
+    ----------
+    digest_of_large : callable
+        Gives bytes that stand for the data.
+    *args : object
+        Anything.
+
+    Examples
+    --------
+    >>> tokenize_with(lambda data: b"%d" % len(data), b"x" * 100_000) == tokenize(b"x" * 100_000)
+    False
+    >>> tokenize_with(lambda data: b"%d" % len(data), b"x") == tokenize(b"x")
+    True
+    """
+    path = _Path()
+    path.digest = digest_of_large
+    return _digest(args, path).hex()
+
+
+class _Path(list[int]):
+    """The containers that we are inside of, by ``id``, and what large data is digested with."""
+
+    digest: Callable[[bytes | memoryview], bytes] = staticmethod(digest)
+
+
+def _digest(item: Any, path: _Path) -> bytes:
     out: list[bytes] = []
     try:
         _write(item, out, path)
@@ -70,14 +98,14 @@ def _digest(item: Any, path: list[int]) -> bytes:
     return blake2b(b"".join(out), digest_size=DIGEST_BYTES).digest()
 
 
-def _write(item: Any, out: list[bytes], path: list[int]) -> None:
-    """Append bytes that tell ``item`` apart from everything else; ``path`` holds the containers we are inside of."""
+def _write(item: Any, out: list[bytes], path: _Path) -> None:
+    """Append bytes that tell ``item`` apart from everything else; ``path`` leads to it."""
     kind = type(item)
     simple = _SIMPLE.get(kind)
     if simple is not None:
         data = simple(item)
         out.append(b"%s:%d:" % (kind.__name__.encode(), len(data)))
-        out.append(data if len(data) <= _WRITTEN_BYTES_MAX else digest(data))
+        out.append(data if len(data) <= _WRITTEN_BYTES_MAX else path.digest(data))
         return
     if id(item) in path:
         # A container inside itself: say how far up, which is the same wherever it lies.
@@ -94,20 +122,20 @@ def _write(item: Any, out: list[bytes], path: list[int]) -> None:
         path.pop()
 
 
-def _write_all(label: str, items: Iterable[Any], out: list[bytes], path: list[int]) -> None:
+def _write_all(label: str, items: Iterable[Any], out: list[bytes], path: _Path) -> None:
     out.append(b"(%s:" % label.encode())
     for item in items:
         _write(item, out, path)
     out.append(b")")
 
 
-def _write_sorted(label: str, items: Iterable[Any], out: list[bytes], path: list[int]) -> None:
+def _write_sorted(label: str, items: Iterable[Any], out: list[bytes], path: _Path) -> None:
     digests = sorted([_digest(item, path) for item in items])
     out.append(b"(%s:%d:" % (label.encode(), len(digests)))
     out += digests
 
 
-def _write_function(func: types.FunctionType, out: list[bytes], path: list[int]) -> None:
+def _write_function(func: types.FunctionType, out: list[bytes], path: _Path) -> None:
     named = _importable(func)
     out.append(b"(def:")
     if named is not None:
@@ -125,7 +153,7 @@ def _write_function(func: types.FunctionType, out: list[bytes], path: list[int])
     out.append(b")")
 
 
-def _write_globals(func: types.FunctionType, out: list[bytes], path: list[int]) -> None:
+def _write_globals(func: types.FunctionType, out: list[bytes], path: _Path) -> None:
     for name in _global_names(func.__code__):
         if name in func.__globals__:
             _write_all(name, (func.__globals__[name],), out, path)
@@ -142,7 +170,7 @@ def _global_names(code: types.CodeType) -> list[str]:
 @functools.lru_cache(maxsize=4096)
 def _code_digest(code: types.CodeType) -> bytes:
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount, code.co_flags)
-    return _digest((code.co_name, code.co_code, code.co_consts, *names), [])
+    return _digest((code.co_name, code.co_code, code.co_consts, *names), _Path())
 
 
 def _importable(item: Any) -> str | None:
@@ -156,14 +184,14 @@ def _importable(item: Any) -> str | None:
     return f"{module}:{qualname}" if found is item else None
 
 
-def _write_builtin(func: types.BuiltinFunctionType, out: list[bytes], path: list[int]) -> None:
+def _write_builtin(func: types.BuiltinFunctionType, out: list[bytes], path: _Path) -> None:
     owner = getattr(func, "__self__", None)
     if isinstance(owner, types.ModuleType) or owner is None:
         owner = getattr(func, "__module__", None)
     _write_all("builtin", (func.__qualname__, owner), out, path)
 
 
-def _write_class(kind: type, out: list[bytes], path: list[int]) -> None:
+def _write_class(kind: type, out: list[bytes], path: _Path) -> None:
     named = _importable(kind)
     if named is not None:
         out.append(b"class:%s:" % named.encode())
@@ -173,7 +201,7 @@ def _write_class(kind: type, out: list[bytes], path: list[int]) -> None:
     _write_all("class", (kind.__qualname__, kind.__bases__, body), out, path)
 
 
-def _write_other(item: Any, out: list[bytes], path: list[int]) -> None:
+def _write_other(item: Any, out: list[bytes], path: _Path) -> None:
     """What has no entry by its exact type."""
     kind = type(item)
     custom = getattr(kind, "__myscheduler_tokenize__", None)
@@ -194,7 +222,7 @@ def _write_other(item: Any, out: list[bytes], path: list[int]) -> None:
         _write_pickle(item, out, path)
 
 
-def _write_numpy(item: Any, out: list[bytes], path: list[int]) -> bool:
+def _write_numpy(item: Any, out: list[bytes], path: _Path) -> bool:
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(item, (numpy.ndarray, numpy.generic)):
         return False
@@ -203,11 +231,11 @@ def _write_numpy(item: Any, out: list[bytes], path: list[int]) -> bool:
     if item.dtype.hasobject:
         return False
     _write_all("numpy", (type(item).__name__, str(item.dtype.descr), item.shape), out, path)
-    out.append(digest(memoryview(numpy.ascontiguousarray(item).reshape(-1).view(numpy.uint8))))
+    out.append(path.digest(memoryview(numpy.ascontiguousarray(item).reshape(-1).view(numpy.uint8))))
     return True
 
 
-def _write_pickle(item: Any, out: list[bytes], path: list[int]) -> None:
+def _write_pickle(item: Any, out: list[bytes], path: _Path) -> None:
     buffers: list[pickle.PickleBuffer] = []
     parts: list[bytes | memoryview]
     try:
@@ -220,7 +248,7 @@ def _write_pickle(item: Any, out: list[bytes], path: list[int]) -> None:
     _write(type(item), out, path)  # pickle only names the class
     for part in parts:
         out.append(b"pickle:%d:" % len(part))
-        out.append(bytes(part) if len(part) <= _WRITTEN_BYTES_MAX else digest(part))
+        out.append(bytes(part) if len(part) <= _WRITTEN_BYTES_MAX else path.digest(part))
 
 
 def _unique() -> bytes:
@@ -244,7 +272,7 @@ _SIMPLE: Final[dict[type, Callable[[Any], bytes]]] = {
     type(NotImplemented): lambda _: b"",
     types.ModuleType: lambda module: module.__name__.encode(),
 }
-_COMPOUND: Final[dict[type, Callable[[Any, list[bytes], list[int]], None]]] = {
+_COMPOUND: Final[dict[type, Callable[[Any, list[bytes], _Path], None]]] = {
     tuple: lambda item, out, path: _write_all("tuple", item, out, path),
     list: lambda item, out, path: _write_all("list", item, out, path),
     set: lambda item, out, path: _write_sorted("set", item, out, path),

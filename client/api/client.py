@@ -421,7 +421,7 @@ class Client(Questions):
         if isinstance(data, Future) or Nested(data).futures:
             raise UsageError("scatter() takes data; futures refer to data that is on the cluster already")
         session = self.session
-        items = scatter.prepare(self.submitter, data, hash)
+        items = scatter.prepare(session, self.submitter, data, hash)
 
         async def send() -> Any:
             futures = await scatter.scatter(

@@ -10,7 +10,7 @@ from ...base.errors import ClusterError
 from ...base.keys import Key, validate_key
 from ...base.limits import MIB, ROWS_PER_MESSAGE_MAX
 from ...graph.task import identity
-from ...graph.tokenize import tokenize
+from ...graph.tokenize import tokenize_with
 from ...protocol.blob import Payload, payload_nbytes
 from ...protocol.messages import Row
 from ...protocol.pickling import dumps
@@ -44,7 +44,7 @@ class _Stored(NamedTuple):
     incarnations: list[str]
 
 
-def prepare(submitter: Submitter, data: Any, use_hash: bool) -> list[Item]:
+def prepare(session: Session, submitter: Submitter, data: Any, use_hash: bool) -> list[Item]:
     """Name and pickle the values of what the user gave, in the user's thread.
 
     A dict names its values itself; lists, tuples and sets hold values; anything else is one value.
@@ -55,7 +55,11 @@ def prepare(submitter: Submitter, data: Any, use_hash: bool) -> list[Item]:
     items = []
     for value in values:
         name = name_of(type(value))
-        key = f"{name}-{tokenize(type(value), value)}" if use_hash else submitter.new_key(name)
+        if use_hash:
+            # Before any of the data can be sent, all of it has to be read.
+            key = f"{name}-{tokenize_with(session.digest_of_large, type(value), value)}"
+        else:
+            key = submitter.new_key(name)
         items.append(Item(key, value, dumps(value, f"data of type {name}")))
     return items
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ...base import errors
 from ...base.backoff import ATTEMPT_S
 from ...base.credentials import Credentials
+from ...base.digest import KeyedDigest
 from ...base.errors import ClosedError, ClusterError, ConnectionFailedError, MySchedulerError, ProtocolError, UsageError
 from ...base.ids import IdSource
 from ...base.keys import Key
@@ -45,6 +48,8 @@ _LOOK_S: Final = 2.0
 _RELEASE_AFTER_S: Final = 0.005
 #: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
 _FLUSH_BYTES: Final = 32 * KIB
+#: Shared by the clients of ``inproc://`` schedulers, which have no credentials and live in this process.
+_SECRET_HERE: Final = secrets.token_bytes(32)
 logger = logging.getLogger("myscheduler.client")
 
 
@@ -105,6 +110,12 @@ class Session:
         self._dropped: deque[Record] = deque()
         self._wakeup: Wakeup | None = None  # while there is somebody to tell
         self._releasing = False  # a timer will see to what is dropped until then
+
+    @cached_property
+    def digest_of_large(self) -> KeyedDigest:
+        """Says what data is: the same for all clients of the cluster."""
+        credentials = self.data.credentials
+        return KeyedDigest(_SECRET_HERE if credentials is None else credentials.secret(Role.CLIENT))
 
     # ---- lifetime ---------------------------------------------------------------------------------------------------
 

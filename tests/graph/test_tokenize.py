@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myscheduler.base.refs import TaskRef
-from myscheduler.graph.tokenize import tokenize
+from myscheduler.graph.tokenize import tokenize, tokenize_with
 
 
 class Color(Enum):
@@ -174,6 +174,23 @@ def test_large_data(nbytes: int) -> None:
     assert len({tokenize(item) for item in others}) == len(others)
     for item in others:
         assert tokenize(item) == tokenize(copy.deepcopy(item))
+
+
+def test_large_data_is_digested_as_told() -> None:
+    numpy = pytest.importorskip("numpy")
+    seen: list[int] = []
+
+    def digest(data: bytes | memoryview) -> bytes:
+        seen.append(len(data))
+        return b"%d" % len(data)
+
+    small, large = bytes(100), bytes(70_000)
+    assert tokenize_with(digest, small, {"a": small}, tokenize) == tokenize(small, {"a": small}, tokenize)
+    assert seen == []
+    assert tokenize_with(digest, large) == tokenize_with(digest, b"x" + large[1:]) != tokenize(large)
+    assert tokenize_with(digest, {"a": [Opaque(numpy.zeros(80_000, "u1"))]}) != tokenize_with(digest, [])
+    assert seen == [70_000, 70_000, 80_000]
+    assert tokenize(large) == tokenize(bytes(large))  # what was told does not stay
 
 
 def test_tokens_are_the_same_in_other_processes() -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from myscheduler.base.credentials import Credentials
 from myscheduler.base.errors import ClusterError, KeyTypeError, SerializationError, UsageError
 from myscheduler.client.api import Client
+from myscheduler.graph.tokenize import tokenize
 from myscheduler.protocol import messages as m
 from tests.client.fake import FakeCluster
 
@@ -34,6 +36,25 @@ def test_equal_data_is_sent_once_if_hashed(client: Client, cluster: FakeCluster)
     assert len(cluster.data_requests) == 2
     a, b = client.scatter([[1], [1]], hash=False)
     assert a.key != b.key
+
+
+def test_large_data_has_the_same_name_for_all_clients_of_a_cluster(client: Client, cluster: FakeCluster) -> None:
+    data = bytes(5_000_000)
+    with Client(cluster, set_as_default=False) as other:
+        keys = {client.scatter(data).key, client.scatter(bytearray(data)).key, other.scatter(data).key}
+    assert len(keys) == 2  # bytes, bytearray
+    assert f"bytes-{tokenize(bytes, data)}" not in keys  # which those could compute who do not have the secret
+
+
+def test_the_secret_of_the_cluster_decides_how_large_data_is_named(cluster: FakeCluster) -> None:
+    ours, others = Credentials.generate(), Credentials.generate()
+    data = bytes(5_000_000)
+    keys = []
+    for credentials in (ours, ours.restricted("client"), others):
+        with Client(cluster, set_as_default=False) as client:
+            client.session.data.credentials = credentials
+            keys.append(client.scatter(data).key)
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_scattered_data_is_an_argument_like_others(client: Client) -> None:
