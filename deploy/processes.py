@@ -29,15 +29,16 @@ WORKER_MODULE: Final = "myscheduler.worker.server"
 GRACE_S: Final = 3.0
 #: Seconds they get before that to close because the scheduler says so.
 PATIENCE_S: Final = 1.0
-#: Defaults for variables the user has not set. Numeric libraries start a thread per core in every worker unless told
-#: otherwise; workers are parallel already. Tasks that sort by ``hash(text)`` must agree across workers. And glibc shall ask the
-#: kernel for huge pages: finding 500 small ones takes it longer than filling them, and what is freed is given back as before.
-WORKER_ENVIRONMENT: Final = {
+#: A default for a variable the user has not set: glibc shall ask the kernel for huge pages. Finding 500 small ones takes it
+#: longer than filling them, and the processor remembers where few pages are; what is freed is given back as before.
+SCHEDULER_ENVIRONMENT: Final = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+#: Besides, numeric libraries start a thread per core in every worker unless told otherwise; workers are parallel already. And
+#: tasks that sort by ``hash(text)`` must agree across workers.
+WORKER_ENVIRONMENT: Final = SCHEDULER_ENVIRONMENT | {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
 
@@ -133,7 +134,12 @@ class ProcessBackend:
         # The socket listens before the scheduler runs, so all processes start at once: connections wait in the kernel.
         with listen(spec.host, spec.scheduler_port) as sock:
             self.address = address_of(sock, self._host, "tls" if spec.tls else "tcp")
-            self._scheduler = ChildProcess(SCHEDULER_MODULE, config, name="scheduler", sockets={"listen_fd": sock})
+            self._scheduler = ChildProcess(
+                *(SCHEDULER_MODULE, config),
+                name="scheduler",
+                sockets={"listen_fd": sock},
+                environment=SCHEDULER_ENVIRONMENT,
+            )
         # The reference keeps the task alive; it ends with the scheduler.
         self._watch = asyncio.get_running_loop().create_task(self._watch_scheduler(self._scheduler))
         for _ in range(spec.sizing.workers):
