@@ -74,6 +74,7 @@ class Core(Tables):
         self.items: dict[TaskState, Inputs] = {}  # of tasks that need parts of results
         self.roomy: dict[WorkerState, None] = {}  # workers whose room has changed since tasks were placed last
         self.idle: Line = OrderedDict()  # workers with a free thread and nothing to take, longest first
+        self.warm: WorkerState | None = None  # who gave the last result, unless something went wrong since
         self.hungry: Line = OrderedDict()  # workers whose threads are taken, and that may be sent more ahead
         self.laden: Line = OrderedDict()  # workers that may have tasks in queues of their own
         self.ahead: dict[WorkerState, None] = {}  # workers that may have been sent more than they can run at once
@@ -92,8 +93,7 @@ class Core(Tables):
         #: workers that have unneeded copies, and when they are told at the latest
         self.freeing: OrderedDict[WorkerState, float] = OrderedDict()
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
-        #: messages of the past, which changed nothing: answers about runs or copies that are not current, messages of peers
-        #: that are not connected (any more), frames of another epoch or sender
+        #: messages that changed nothing: about runs or copies of the past, of strangers, frames of another epoch or sender
         self.stale = {"answers": 0, "strangers": 0, "frames": 0}
         self.watchdog = Watchdog()
 

@@ -45,6 +45,8 @@ def on_results(core: Core, ws: WorkerState, message: Message) -> None:
         core.finish(ts, payload)
         if observed:
             core.runs.append((key, incarnation, thread, start, duration, True))
+    if ws in core.roomy:
+        core.warm = ws
 
 
 def on_errors(core: Core, ws: WorkerState, message: Message) -> None:
@@ -57,6 +59,7 @@ def on_errors(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=False)
             continue
         core.unassign(ts)
+        core.warm = None  # something may be wrong with this worker: the next try is for another
         failure = Failure(key, payload, text, traceback)
         if ts.retries > 0:
             core.retry(ts, failure)
@@ -130,6 +133,7 @@ def on_unfetched(core: Core, ws: WorkerState, message: Message) -> None:
             core.settle(ws, key, attempt, has_data=False)
             continue
         core.unassign(ts)
+        core.warm = None
         if not missed:
             core.retreat(ts)
             continue

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..base.errors import InsufficientMemoryError
 from ..base.keys import Key
+from ..base.limits import MIB
 from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_ITEMS, FLAG_WANTED, TERMS, Row
 from .helping import BANDWIDTH, MOVE_LATENCY_S, backlog, take_over
 from .items import needed_by, to_fetch
@@ -42,6 +43,8 @@ WAIT_WEIGHT: Final = 0.1
 HOLDERS_COMPARED: Final = 16
 #: Idle workers that try in vain to help, in one turn; the next turn begins with others.
 HELPERS_IN_VAIN: Final = 2
+#: By how many bytes a worker may hold more than the one that has waited longest, and still be given a task that comes alone.
+WARM_BYTES: Final = 16 * MIB
 #: Into how many parts each thread's share of what is sent ahead is divided: workers take turns, so that none gets too much.
 TURNS: Final = 4
 
@@ -157,7 +160,7 @@ def place(core: Core) -> None:
         return
     for ws in touched:
         core.idle.pop(ws, None)
-    free = _from_the_front(core, core.idle)
+    free = _warm(core) or _from_the_front(core, core.idle)
     full: dict[WorkerState, None] = {}
     for ws in touched:
         if ws.accepting:
@@ -179,6 +182,18 @@ def place(core: Core) -> None:
     core.unoffered.clear()
     for requirement in [requirement for requirement in core.special if not requirement.queue.length]:
         del core.special[requirement]
+
+
+def _warm(core: Core) -> dict[WorkerState, None]:
+    """For a task that comes alone, the worker that had the last result, if it is wholly idle.
+
+    What it needs is in the processor's caches still, as far as that of others is not any more.
+    """
+    ws = core.warm
+    if ws is None or core.common.queue.length != 1 or core.unoffered or ws not in core.idle or ws.sent:
+        return {}
+    longest = next(iter(core.idle))
+    return {ws: None} if ws.nbytes - longest.nbytes <= WARM_BYTES else {}
 
 
 def _from_the_front(core: Core, waiting: dict[WorkerState, None]) -> dict[WorkerState, None]:
@@ -389,6 +404,8 @@ def _help_out(core: Core, full: dict[WorkerState, None]) -> None:
 
 def unbind(core: Core, ws: WorkerState) -> None:
     """Take a worker out of placement: its own queue is shared out again."""
+    if core.warm is ws:
+        core.warm = None
     core.roomy.pop(ws, None)
     core.idle.pop(ws, None)
     core.hungry.pop(ws, None)

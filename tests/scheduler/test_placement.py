@@ -10,7 +10,7 @@ import pytest
 
 from myscheduler.protocol import messages as m
 from myscheduler.scheduler.events import Received
-from myscheduler.scheduler.placement import HOLDERS_COMPARED
+from myscheduler.scheduler.placement import HOLDERS_COMPARED, WARM_BYTES
 from tests.support.scheduler import Cluster
 
 
@@ -23,6 +23,53 @@ def test_few_tasks_spread_over_all_workers() -> None:
     cluster = Cluster(workers=4)
     cluster.submit({f"x-{i}": () for i in range(4)})
     assert [len(cluster.runs(f"w{i}")) for i in range(4)] == [1, 1, 1, 1]
+
+
+def _place_of_one(cluster: Cluster, key: str) -> str:
+    """Submit one task; the only worker that is sent it."""
+    cluster.submit({key: ()})
+    [worker] = [worker for worker in cluster.core.workers if key in cluster.runs(worker)]
+    return worker
+
+
+def test_a_task_that_comes_alone_goes_to_the_worker_that_is_warm() -> None:
+    cluster = Cluster(workers=3)
+    first = _place_of_one(cluster, "x-0")
+    attempt = cluster.core.tasks["x-0"].attempt
+    cluster.finish(first, {"x-0": attempt}, nbytes=8)
+    for i in range(1, 5):
+        assert _place_of_one(cluster, f"x-{i}") == first
+        cluster.finish(first, {f"x-{i}": cluster.core.tasks[f"x-{i}"].attempt}, nbytes=8)
+    assert _place_of_one(cluster, "y-0") == first
+    assert _place_of_one(cluster, "y-1") != first  # it is busy
+
+
+def test_a_worker_that_holds_much_more_than_others_is_not_kept_warm() -> None:
+    cluster = Cluster(workers=2)
+    places = []
+    for i in range(4):
+        places.append(_place_of_one(cluster, f"x-{i}"))
+        cluster.finish(places[-1], {f"x-{i}": cluster.core.tasks[f"x-{i}"].attempt}, nbytes=WARM_BYTES)
+    assert sorted(places) == ["w0", "w0", "w1", "w1"]
+
+
+def test_a_worker_where_something_failed_is_not_kept_warm() -> None:
+    cluster = Cluster(workers=3)
+    first = _place_of_one(cluster, "x-0")
+    cluster.finish(first, {"x-0": cluster.core.tasks["x-0"].attempt})
+    assert _place_of_one(cluster, "x-1") == first
+    cluster.fail(first, {"x-1": cluster.core.tasks["x-1"].attempt})
+    assert _place_of_one(cluster, "x-2") != first
+
+
+def test_a_worker_is_warm_until_it_has_gone() -> None:
+    cluster = Cluster(workers=2)
+    first = _place_of_one(cluster, "x-0")
+    cluster.finish(first, {"x-0": cluster.core.tasks["x-0"].attempt})
+    cluster.lose(first)
+    assert cluster.core.warm is None
+    cluster.run_all()
+    assert _place_of_one(cluster, "x-1") != first
 
 
 def test_long_tasks_are_not_sent_ahead() -> None:
