@@ -54,6 +54,7 @@ def check_indexes(core: Core) -> None:
     assert not core.loose
     assert not core.touched
     assert all(core.tasks.get(ts.key) is ts for ts in core.items)
+    assert core.warm is None or core.workers.get(core.warm.incarnation) is core.warm
     for ws in core.workers.values():
         _check_worker(core, ws)
     for client in core.clients.values():
