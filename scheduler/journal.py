@@ -127,6 +127,7 @@ class Journal:
         self._machine = machine
         self._earlier: _Segment | None = None
         self._segment: _Segment | None = None
+        self._noted: tuple[_Segment, float, Marks, list[Event]] | None = None  # the last turn, not in its segment yet
         self._asked = False
         self._parts: Iterator[bytes] | None = None  # of the journal that is being saved
         self._who = ""  # by whom
@@ -138,6 +139,7 @@ class Journal:
         """A turn begins: note what it is given. The tables are those after the turn before."""
         if not self.room:
             return
+        self.write()
         if self._asked or self._parts is not None:
             self._serve(now)
         segment = self._segment
@@ -145,11 +147,19 @@ class Journal:
             segment = self._turn_over(now)
             if segment is None:
                 return
+        self._noted = (segment, now, marks(self._machine), events)
+
+    def write(self) -> None:
+        """Write down the turn that was noted last. May be called as soon as it is over; else it is done before the next."""
+        if self._noted is None:
+            return
+        segment, now, before, events = self._noted
+        self._noted = None
         kept = [
             (_FRAME, event.peer, _control(event)) if type(event) is Received else _encode_event(event)
             for event in events
         ]
-        segment.add(now, marks(self._machine), kept)
+        segment.add(now, before, kept)
 
     def _turn_over(self, now: float) -> _Segment | None:
         """Begin a new segment if that can be done; else see to it that the room suffices."""
@@ -181,6 +191,7 @@ class Journal:
         UsageError
             There is none; the text says why.
         """
+        self.write()
         if not self.room:
             raise UsageError("this scheduler keeps no journal: where it was started, the configuration said journal: 0")
         segments = [segment for segment in (self._earlier, self._segment) if segment is not None]

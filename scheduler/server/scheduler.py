@@ -229,6 +229,7 @@ class SchedulerServer:
             elif type(instruction) is Shutdown:
                 self._loop.create_task(self.close(instruction.reason)).add_done_callback(_raise_if_failed)
         self._set_timer()
+        self.machine.journal.write()  # now that nobody waits for it
         self._turned = self._loop.time()
 
     def _send(self, link: Link, messages: list[Message]) -> None:
