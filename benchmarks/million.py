@@ -43,8 +43,9 @@ def measure(system: System, leaves: int) -> dict[str, float]:
     [scheduler] = [psutil.Process(pid) for pid in system.start_watched(Path(probe.__file__))]
     try:
         warm_up(system)
+        system.settle()
         before = scheduler.memory_info().rss
-        begin = time.perf_counter()
+        began, begin = time.time(), time.perf_counter()
         held, value = reduce_by_pairs(system, leaves)
         seconds = time.perf_counter() - begin
         assert value == leaves * (leaves + 1) // 2
@@ -59,7 +60,7 @@ def measure(system: System, leaves: int) -> dict[str, float]:
     finally:
         system.stop()
     memory = {"before": before / 1e6, "peak": peak / 1e6, "after": after / 1e6}
-    return {"tasks": tasks, "seconds": seconds, "release_s": released, **memory}
+    return {"tasks": tasks, "seconds": seconds, "release_s": released, "began": began, **memory}
 
 
 def peak_bytes(pid: int) -> int:
@@ -80,10 +81,12 @@ def report(figures: dict[str, float], turns: dict[str, list[probe.Turns]]) -> st
         f"scheduler: {memory} {figures['release_s']:.1f} s after the release ({left:.2f} times the start)",
     ]
     for part, loops in turns.items():
+        longest = max(loops, key=lambda x: x.longest_ms)
         lines.append(
-            f"{part}: longest turn {max(x.longest_ms for x in loops):.0f} ms, "
-            f"{max(x.longest_busy_ms for x in loops):.0f} ms of them busy; "
-            f"garbage collection {max(x.longest_pause_ms for x in loops):.0f} ms"
+            f"{part}: longest turn {longest.longest_ms:.0f} ms, {longest.longest_collecting_ms:.0f} ms of them garbage "
+            f"collection, {longest.longest_at - figures['began']:.1f} s after the start; "
+            f"longest processor time of a turn {max(x.longest_busy_ms for x in loops):.0f} ms; "
+            f"longest garbage collection {max(x.longest_pause_ms for x in loops):.0f} ms"
         )
     return "\n".join(lines)
 

@@ -25,6 +25,10 @@ class Turns:
 
     #: by the clock on the wall
     longest_ms: float = 0.0
+    #: of those, in the garbage collector, in whichever thread
+    longest_collecting_ms: float = 0.0
+    #: seconds since 1970 at its end
+    longest_at: float = 0.0
     #: by the thread's own processor time
     longest_busy_ms: float = 0.0
     #: of the garbage collector
@@ -43,24 +47,29 @@ def watch(loop: asyncio.AbstractEventLoop) -> Turns:
     selector = loop._selector  # type: ignore[attr-defined]  # noqa: SLF001
     select: Callable[..., Any] = selector.select
     began = [time.perf_counter(), time.thread_time()]
+    collecting = [0.0, 0.0]  # since when, and for how long in this turn
 
     def timed_select(timeout: float | None = None) -> Any:
         turns.turns += 1
-        turns.longest_ms = max(turns.longest_ms, (time.perf_counter() - began[0]) * 1e3)
+        lasted = (time.perf_counter() - began[0]) * 1e3
+        if lasted > turns.longest_ms:
+            turns.longest_ms, turns.longest_collecting_ms, turns.longest_at = lasted, collecting[1], time.time()
         turns.longest_busy_ms = max(turns.longest_busy_ms, (time.thread_time() - began[1]) * 1e3)
         ready = select(timeout)
         began[:] = time.perf_counter(), time.thread_time()
+        collecting[1] = 0.0
         return ready
 
     selector.select = timed_select
-    collecting = [0.0]
 
     def on_collection(phase: str, info: dict[str, int]) -> None:
         del info
         if phase == "start":
             collecting[0] = time.perf_counter()
         else:
-            turns.longest_pause_ms = max(turns.longest_pause_ms, (time.perf_counter() - collecting[0]) * 1e3)
+            pause = (time.perf_counter() - collecting[0]) * 1e3
+            collecting[1] += pause
+            turns.longest_pause_ms = max(turns.longest_pause_ms, pause)
 
     gc.callbacks.append(on_collection)
     return turns

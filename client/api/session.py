@@ -46,6 +46,8 @@ _REACH_S: Final = 3.0
 _LOOK_S: Final = 2.0
 #: Seconds until a future that is gone is reported at the latest, if there is nothing else to say.
 _RELEASE_AFTER_S: Final = 0.005
+#: Futures that are gone and are reported in one turn of the loop, which takes some milliseconds.
+_RELEASED_PER_TURN: Final = 8192
 #: So many bytes leave at once: what has arrived when the connection breaks need not be sent again.
 _FLUSH_BYTES: Final = 32 * KIB
 #: Shared by the clients of ``inproc://`` schedulers, which have no credentials and live in this process.
@@ -330,8 +332,8 @@ class Session:
         self.wakeups += 1
         dropped = self._dropped
         with self.lock:
-            # By count: others may append meanwhile, and will wake us again.
-            self.machine.release([dropped.popleft() for _ in range(len(dropped))])
+            # By count: others may append meanwhile. What is left waits for the timer.
+            self.machine.release([dropped.popleft() for _ in range(min(len(dropped), _RELEASED_PER_TURN))])
             messages = self.machine.take_outbox()
         if self.link is not None:
             self._send(self.link, messages)

@@ -1,14 +1,15 @@
-"""The collector is off in a block and then as it was before, whoever else has such a block."""
+"""The collector is off in a block and then as it was before, whoever else has such a block; what is spared it leaves alone."""
 
 from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from myscheduler.base.collector import paused
+from myscheduler.base.collector import paused, spare
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,33 @@ def test_a_collector_that_is_off_stays_off() -> None:
     with paused():
         pass
     assert not gc.isenabled()
+
+
+class Node:
+    """Something that may be in a cycle."""
+
+    def __init__(self, gone: list[str]) -> None:
+        self.gone = gone
+        self.next: object = None
+
+    def __del__(self) -> None:
+        self.gone.append("node")
+
+
+def test_what_is_spared_is_freed_with_its_last_reference_and_found_in_no_cycle() -> None:
+    gone: list[str] = []
+    nodes = [Node(gone), Node(gone), Node(gone)]
+    looping, reference = nodes[2], weakref.ref(nodes[2])
+    looping.next = looping
+    spare(nodes)
+    spare(nodes)
+    assert not any(map(gc.is_tracked, nodes))
+    nodes.clear()
+    assert gone == ["node", "node"]
+    del looping
+    gc.collect()
+    found = reference()
+    assert isinstance(found, Node)
+    found.next = None
+    del found
+    assert gone == ["node", "node", "node"]

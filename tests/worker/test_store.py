@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from myscheduler.worker import store as module
 from myscheduler.worker.store import Store
 
 
@@ -38,3 +41,25 @@ def test_the_same_attempt_is_kept_once_and_what_is_not_here_is_dropped_in_vain()
     assert (store["x"], store.nbytes) == ("value 1", 204)
     store.clear()
     assert ("x" in store, store.nbytes) == (False, 0)
+
+
+def test_nothing_is_lost_in_several_tables_be_they_full_or_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TABLE_MAX", 8)
+    store = Store()
+    for number in range(30):
+        store.make_room()
+        store.put(f"x-{number}", 1, number, 10)
+    store.put("x-0", 2, "another", 10)
+    store.put("x-0", 1, "the same", 10)
+    assert (len(store), store.nbytes, len(store.copies())) == (30, 310, 31)
+    assert [store[f"x-{number}"] for number in range(30)] == list(range(30))
+    assert store.find("x-9", 1) == (1, 9, 10)
+    assert ("x-9" in store, "x-30" in store, store.find("x-30", 0)) == (True, False, None)
+    store.drop([("x-0", 1), *[(f"x-{number}", 1) for number in range(1, 16)], ("x-20", 1)])
+    assert (store["x-0"], store["x-23"], len(store), store.nbytes) == ("another", 23, 14, 140)
+    for number in range(30, 33):
+        store.make_room()
+        store.put(f"x-{number}", 1, number, 10)
+    assert (store["x-0"], store["x-32"], len(store)) == ("another", 32, 17)
+    store.clear()
+    assert (len(store), store.nbytes, store.copies()) == (0, 0, [])

@@ -378,6 +378,7 @@ class Worker:
             return
         if reports.moves:
             self._handle(Seceded(reports.moves))
+        self._store.make_room()
         put = self._store.put
         for row, value in zip(reports.results, reports.values, strict=True):
             put(row[0], row[1], value, row[2])

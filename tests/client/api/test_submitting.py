@@ -8,7 +8,9 @@ import pytest
 
 from myscheduler.base.errors import ClosedError, KeyTypeError, SerializationError, UsageError
 from myscheduler.base.refs import TaskRef
-from myscheduler.client.api import Client, Future, wait
+from myscheduler.client.api import Client, Future, session, wait
+from myscheduler.client.api import futures as futures_module
+from myscheduler.client.records import Record
 from myscheduler.graph.delayed import delayed
 from myscheduler.protocol import messages as m
 from tests.client.fake import FakeCluster
@@ -200,6 +202,37 @@ class TestBatches:
         del futures
         eventually(lambda: not cluster.wants and not client.futures)
         assert len(cluster.ops(m.RELEASE)) < 500
+
+    def test_no_turn_releases_more_than_it_may(
+        self, client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session, "_RELEASED_PER_TURN", 10)
+        released: list[int] = []
+        release = client.session.machine.release
+
+        def count(records: list[Record]) -> None:
+            released.append(len(records))
+            release(records)
+
+        monkeypatch.setattr(client.session.machine, "release", count)
+        futures = client.map(inc, range(100))
+        wait(futures)
+        del futures
+        eventually(lambda: not cluster.wants and not client.futures)
+        assert (sum(released), max(released)) == (100, 10)
+
+    def test_the_collector_spares_the_futures_of_a_client_that_has_many(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(futures_module, "_SPARED_FROM", 10)
+        few = client.map(inc, range(10))
+        many = client.map(inc, range(10, 20))
+        one = client.submit(inc, 20)
+        assert all(gc.is_tracked(future) and gc.is_tracked(future.record) for future in few)
+        assert not any(gc.is_tracked(future) or gc.is_tracked(future.record) for future in [*many, one])
+        assert client.gather([*few, *many, one]) == list(range(1, 22))
+        del few, many, one
+        eventually(lambda: not client.futures)
 
     def test_a_dropped_future_is_released_with_what_is_said_next_or_soon(
         self, client: Client, cluster: FakeCluster
