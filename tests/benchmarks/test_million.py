@@ -49,7 +49,10 @@ def test_all_leaves_are_added(leaves: int) -> None:
 def test_the_report_says_what_is_left_of_the_memory() -> None:
     memory = {"before": 30.0, "peak": 700.0, "after": 33.0}
     figures = {"tasks": 2e6, "seconds": 40.0, "release_s": 2.0, "began": 100.0, **memory}
-    workers = [probe.Turns(longest_ms=5, longest_busy_ms=4), probe.Turns(7, 1, 112, longest_busy_ms=3, longest_pause_ms=2)]
+    workers = [
+        probe.Turns(longest_ms=5, longest_busy_ms=4),
+        probe.Turns(7, 1, 112, longest_busy_ms=3, longest_pause_ms=2),
+    ]
     lines = report(figures, {"worker": workers}).splitlines()
     assert lines[0] == "2,000,000 tasks in 40.0 s (50,000 tasks/s)"
     assert lines[1].endswith("33 MB 2.0 s after the release (1.10 times the start)")
