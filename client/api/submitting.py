@@ -15,7 +15,7 @@ from ...base.refs import TaskRef
 from ...graph.annotations import make_options
 from ...graph.retry import Retry
 from ...graph.task import TaskOptions, identity
-from ...graph.tokenize import tokenize
+from ...graph.tokenize import tokenize_with
 from ...protocol.blob import Payload, payload_nbytes
 from ...protocol.messages import Row
 from ...protocol.pickling import dumps, dumps_call, dumps_function
@@ -172,7 +172,7 @@ class Submitter:
         if key is not None:
             validate_key(key)
         elif pure:
-            key = f"{name}-{tokenize(func, args, kwargs)}"
+            key = f"{name}-{tokenize_with(self._session.digest_of_large, func, args, kwargs)}"
         session = self._session
         if key is None:
             key = self.new_key(name)
@@ -264,7 +264,8 @@ class Submitter:
             return keys
         prefix = name if key is None else str(validate_key(key))
         if pure:
-            return [f"{prefix}-{tokenize(func, args, kwargs)}" for args in items]
+            digest = self._session.digest_of_large
+            return [f"{prefix}-{tokenize_with(digest, func, args, kwargs)}" for args in items]
         base = f"{prefix}-{self._suffix}-"
         return [f"{base}{number}" for number in itertools.islice(self._counter, len(items))]
 

@@ -145,6 +145,22 @@ class TestMap:
         assert client.gather(futures) == [2, 101, 4]
         assert futures[1].record is held.record
 
+    def test_large_arguments_are_named_as_scattered_data_is(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data, digested = bytes(5_000_000), []
+        keyed = client.session.digest_of_large
+
+        def digest(data: bytes | memoryview) -> bytes:
+            digested.append(len(data))
+            return keyed(data)
+
+        monkeypatch.setattr(client.session, "digest_of_large", digest)
+        keys = [client.submit(len, data, pure=True).key, client.map(len, [data], pure=True)[0].key]
+        assert digested == [len(data)] * 2
+        monkeypatch.undo()
+        assert client.submit(len, data, pure=True).key in keys
+
     def test_pure_shares_equal_calls(self, client: Client, cluster: FakeCluster) -> None:
         futures = client.map(inc, [1, 1, 2], pure=True)
         assert client.gather(futures) == [2, 2, 3]
