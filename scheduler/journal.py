@@ -6,13 +6,15 @@ begins. A picture is only taken while there are few tasks, as the work stands st
 beyond its half. When there is no room any more then, all of it goes, and the journal begins again once there are few tasks.
 
 A frame is kept as it came, which costs next to nothing, and is read again when the journal is saved: only then are payloads and
-texts of errors left out. Frames that are mostly payload are read at once, so that they do not fill the room.
+texts of errors left out. Frames that are mostly payload are read at once, so that they do not fill the room. When nothing goes
+on, what has been noted is pressed (``turns``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -23,6 +25,7 @@ from ..protocol.messages import Message, Role
 from ..protocol.redaction import redact
 from .events import Event, Received
 from .snapshot import Picture, fingerprint
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .machine import SchedulerMachine
@@ -37,8 +40,6 @@ PICTURE_TASKS_MAX: Final = 10_000
 _PICTURED_BYTES: Final = 600
 #: A picture is taken of a full segment if it is smaller than the segment by this factor.
 _WORTH: Final = 4
-#: Before each turn stands how long it is.
-_LENGTH_BYTES: Final = 4
 #: Stands where other events have their name.
 _FRAME: Final = ""
 #: Frames below this are kept as they came, whatever is in them.
@@ -72,40 +73,19 @@ def marks(machine: SchedulerMachine) -> Marks:
 
 
 class _Segment:
-    """A picture, and the turns since: when, the marks before it, what it was given.
+    """A picture, and the turns since: when, the marks before it, what it was given."""
 
-    The turns are packed into one block. As objects of their own, among those of a million tasks, they would keep pages in use
-    that the system could have back once the tasks are gone.
-    """
-
-    __slots__ = ("_pictured", "began", "packed", "picture", "turns")
+    __slots__ = ("_pictured", "began", "picture", "turns")
 
     def __init__(self, machine: SchedulerMachine, now: float) -> None:
         self.began = now
         self.picture = Picture(machine.tables())
-        self.packed = bytearray()
-        self.turns = 0
+        self.turns = Turns()
         self._pictured = len(machine.core.tasks) * _PICTURED_BYTES
 
     @property
     def nbytes(self) -> int:
-        return self._pictured + len(self.packed)
-
-    def add(self, now: float, before: Marks, kept: list[tuple[Any, ...]]) -> None:
-        turn = pack((now, before, kept))
-        self.packed += len(turn).to_bytes(_LENGTH_BYTES, "big")
-        self.packed += turn
-        self.turns += 1
-
-
-def _unpacked(packed: bytearray, turns: int) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
-    """The first ``turns``, as bytes and read; more may be added meanwhile."""
-    position = 0
-    for _ in range(turns):
-        begin = position + _LENGTH_BYTES
-        position = begin + int.from_bytes(packed[position:begin], "big")
-        turn = bytes(packed[begin:position])
-        yield turn, unpack(turn)
+        return self._pictured + self.turns.nbytes
 
 
 class Journal:
@@ -128,6 +108,7 @@ class Journal:
         self._earlier: _Segment | None = None
         self._segment: _Segment | None = None
         self._noted: tuple[_Segment, float, Marks, list[Event]] | None = None  # the last turn, not in its segment yet
+        self._seen: Marks = ()  # when it was to be pressed last
         self._asked = False
         self._parts: Iterator[bytes] | None = None  # of the journal that is being saved
         self._who = ""  # by whom
@@ -159,7 +140,7 @@ class Journal:
             (_FRAME, event.peer, _control(event)) if type(event) is Received else _encode_event(event)
             for event in events
         ]
-        segment.add(now, before, kept)
+        segment.turns.add(pack((now, before, kept)))
 
     def _turn_over(self, now: float) -> _Segment | None:
         """Begin a new segment if that can be done; else see to it that the room suffices."""
@@ -175,6 +156,12 @@ class Journal:
         if self._earlier is not None and (segment is None or self._earlier.nbytes + segment.nbytes > self.room):
             self._earlier = None
         return self._segment
+
+    def press(self) -> None:
+        """Make it smaller, by a piece, if nothing has happened since the last call: to be called a few times a second."""
+        before, self._seen = self._seen, marks(self._machine)
+        if before == self._seen and self._parts is None:
+            any(segment.turns.press() for segment in (self._earlier, self._segment) if segment is not None)
 
     @property
     def nbytes(self) -> int:
@@ -203,8 +190,9 @@ class Journal:
             )
         machine = self._machine
         final = Picture(machine.tables()) if len(machine.core.tasks) <= PICTURE_TASKS_MAX else None
-        turns = [(segment.packed, segment.turns) for segment in segments]
-        return _encode(segments[0].picture, turns, final, marks(machine), self.version)
+        count = sum(segment.turns.count for segment in segments)
+        turns = chain.from_iterable([segment.turns.read() for segment in segments])
+        return _encode(segments[0].picture, count, turns, final, marks(machine), self.version)
 
     def begin(self, who: str, now: float) -> None:
         """Somebody wants the journal up to the end of this turn. Whoever was being served is not any more."""
@@ -264,23 +252,24 @@ def _rows(messages: tuple[Message, ...]) -> int:
 
 def _encode(
     picture: Picture,
-    segments: list[tuple[bytearray, int]],
+    count: int,
+    turns: Iterator[bytes],
     final: Picture | None,
     final_marks: Marks,
     version: str,
 ) -> Iterator[bytes]:
-    yield pack((HEAD, version, fingerprint(), sum(turns for _, turns in segments), len(picture)))
+    yield pack((HEAD, version, fingerprint(), count, len(picture)))
     for rows in picture.slices():
         yield pack((TABLES, rows))
     parts: list[bytes] = []
     size = 0
-    for packed, turns in segments:
-        for turn, (now, before, kept) in _unpacked(packed, turns):
-            parts.append(pack((TURN, now, before, [_redacted(event) for event in kept])))
-            size += len(turn)
-            if size > _PART_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
+    for turn in turns:
+        now, before, kept = unpack(turn)
+        parts.append(pack((TURN, now, before, [_redacted(event) for event in kept])))
+        size += len(turn)
+        if size > _PART_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
     yield b"".join(parts)
     digest = ""
     if final is not None:

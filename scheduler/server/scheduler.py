@@ -24,7 +24,7 @@ from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, S
 from ..journal import ROOM_BYTES
 from ..machine import SchedulerMachine
 from ..unsendable import describe, halves
-from .collecting import Surplus, give_back
+from .collecting import Surplus, give_back, renew
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
@@ -102,6 +102,7 @@ class SchedulerServer:
         self.journal = journal
         self.incarnation = IdSource(seed).incarnation()
         self.listeners: list[Listener] = []
+        self.in_own_process = False  # nothing else is there, so no other thread changes what we hold
         self._sock = sock
         scheme = "tls" if tls else "tcp"
         self._tcp = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" if tcp else None
@@ -276,7 +277,10 @@ class SchedulerServer:
             return
         if now >= self._looked + _LOOK_S:
             self._note_arrivals(now)
+            self.machine.journal.press()
             if self._surplus.note(len(self.machine.core.tasks)):
+                if self.in_own_process:
+                    renew(self)
                 give_back(self.machine.core)
         if not self._turn_due:
             self._turn()

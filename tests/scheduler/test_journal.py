@@ -11,6 +11,7 @@ from myscheduler.base.limits import MIB
 from myscheduler.protocol import messages as m
 from myscheduler.protocol.codec import HEADER, Encoder, pack, unpack_all
 from myscheduler.scheduler import journal as journals
+from myscheduler.scheduler import turns as turns_of_journals
 from myscheduler.scheduler.events import Heard, PeerJoined, PeerLeft, Received, Strays, Unsendable
 from myscheduler.scheduler.journal import EVENTS, TURN, check_head, decode_event
 from myscheduler.scheduler.replay import Replay
@@ -82,6 +83,35 @@ def test_the_journal_is_bounded_and_never_reaches_back_less_than_half() -> None:
         assert cluster.machine.journal.nbytes <= room * 1.05
         reach.append(len(turns(cluster)))
     assert min(reach[200:]) > max(reach) / 3
+    assert replayed(cluster).verified == "by a digest of all tables"
+
+
+def test_it_becomes_smaller_when_nothing_goes_on_and_not_while_it_is_being_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns_of_journals, "PIECE_BYTES", 2000)
+    cluster = Cluster(workers=1, journal=MIB)
+    journal = cluster.machine.journal
+    for number in range(100):
+        cluster.step(submit(cluster, number, b""))
+        journal.press()
+    cluster.run_all()
+    noted, before = turns(cluster), journal.nbytes
+    journal.press()
+    assert journal.nbytes == before  # something has happened
+    cluster.call("journal_begin")
+    first = cluster.call("journal_part")
+    before = journal.nbytes
+    for _ in range(3):
+        journal.press()
+    assert (journal.nbytes, next(unpack_all([first], "it"))[0]) == (before, journals.HEAD)
+    while cluster.call("journal_part") is not None:
+        pass
+    for _ in range(20):
+        cluster.say("w0", (m.HEARTBEAT, {}))
+        journal.press()
+    assert journal.nbytes < before / 2
+    assert turns(cluster)[: len(noted)] == noted
     assert replayed(cluster).verified == "by a digest of all tables"
 
 
