@@ -21,10 +21,7 @@ class Blob:
 
     def __init__(self, buffers: tuple[bytes | bytearray | memoryview, ...]) -> None:
         self.buffers = buffers
-        nbytes = 0
-        for buffer in buffers:
-            nbytes += buffer.nbytes if type(buffer) is memoryview else len(buffer)
-        self.nbytes = nbytes
+        self.nbytes = sum(b.nbytes if isinstance(b, memoryview) else len(b) for b in buffers)
 
     def __repr__(self) -> str:
         return f"<Blob of {self.nbytes} bytes in {len(self.buffers)} buffers>"

@@ -3,8 +3,8 @@
 A frame is ``header, lengths, control, buffers``: the length of the control part and the number of buffers (u32 each),
 the length of each buffer (u64), the control part, the raw buffers; all integers big-endian. The control part is one
 msgpack array ``[epoch, sender, sequence, messages]``. A ``Blob`` in a message is an extension of type 1 that says which
-of the frame's buffers are its own (index of the first and number, u32 each), behind the pickle stream that follows there,
-if one does. A ``SharedBlob`` is an extension of type 2, a ``PipedBlob`` of type 3.
+of the frame's buffers are its own (index of the first and number, u32 each). A ``SharedBlob`` is an extension of
+type 2, a ``PipedBlob`` of type 3.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ ARRAY_LENGTH_MAX: Final = 1024 * 1024
 MAPS_PER_FRAME_MAX: Final = 65_536
 _BLOB_CODE: Final = 1
 _BLOB: Final = Struct("!II")
-#: Pickle streams up to this length are part of the name of their blob: that is one buffer less to handle.
-_STREAM_INSIDE_MAX: Final = 1024
 _SHARED_CODE: Final = 2
 _PIPED_CODE: Final = 3
 _BUFFERS_PER_FRAME: Final = 1024  # as FRAME_BYTES: where to cut, not a limit
@@ -220,15 +218,9 @@ class Encoder:
             return msgpack.ExtType(_PIPED_CODE, value.encode())
         if type(value) is not Blob:
             raise TypeError(f"a {type(value).__name__} does not travel in messages: {value!r:.80}")
-        buffers = self._buffers
-        stream, *others = value.buffers
-        if others and type(stream) is bytes and 0 < len(stream) <= _STREAM_INSIDE_MAX:
-            name = _BLOB.pack(len(buffers), len(others)) + stream
-        else:
-            name = _BLOB.pack(len(buffers), len(value.buffers))
-            buffers.append(_flat(stream))
-        buffers += map(_flat, others)
-        return msgpack.ExtType(_BLOB_CODE, name)
+        first = len(self._buffers)
+        self._buffers += [_flat(buffer) for buffer in value.buffers]
+        return msgpack.ExtType(_BLOB_CODE, _BLOB.pack(first, len(value.buffers)))
 
 
 def _flat(buffer: Buffer) -> Buffer:
@@ -298,13 +290,12 @@ def decode(control: Buffer, buffers: Sequence[Buffer]) -> Frame:
             return SharedBlob.decode(data)
         if code == _PIPED_CODE:
             return PipedBlob.decode(data)
-        if code != _BLOB_CODE or not _BLOB.size <= len(data) <= _BLOB.size + _STREAM_INSIDE_MAX:
+        if code != _BLOB_CODE or len(data) != _BLOB.size:
             raise ProtocolError(f"unknown extension {code} of {len(data)} bytes")
-        first, count = _BLOB.unpack_from(data)
+        first, count = _BLOB.unpack(data)
         if not count or first + count > len(buffers):
             raise ProtocolError(f"a blob refers to buffers {first} to {first + count} of {len(buffers)}")
-        found = buffers[first : first + count]
-        return Blob(tuple(found) if len(data) == _BLOB.size else (data[_BLOB.size :], *found))
+        return Blob(tuple(buffers[first : first + count]))
 
     try:
         try:
