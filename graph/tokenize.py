@@ -61,7 +61,7 @@ def tokenize(*args: Any, **kwargs: Any) -> str:
     return _digest((args, kwargs) if kwargs else args, _Path()).hex()
 
 
-def tokenize_with(digest_of_large: Callable[[bytes | memoryview], bytes], *args: Any) -> str:
+def tokenize_with(digest_of_large: Callable[[bytes | bytearray | memoryview], bytes], *args: Any) -> str:
     """Hash arguments as ``tokenize`` does, but large data by another function.
 
     Parameters
@@ -86,7 +86,7 @@ def tokenize_with(digest_of_large: Callable[[bytes | memoryview], bytes], *args:
 class _Path(list[int]):
     """The containers that we are inside of, by ``id``, and what large data is digested with."""
 
-    digest: Callable[[bytes | memoryview], bytes] = staticmethod(digest)
+    digest: Callable[[bytes | bytearray | memoryview], bytes] = staticmethod(digest)
 
 
 def _digest(item: Any, path: _Path) -> bytes:
@@ -247,8 +247,12 @@ def _write_pickle(item: Any, out: list[bytes], path: _Path) -> None:
         parts = [_unique()]
     _write(type(item), out, path)  # pickle only names the class
     for part in parts:
-        out.append(b"pickle:%d:" % len(part))
-        out.append(bytes(part) if len(part) <= _WRITTEN_BYTES_MAX else path.digest(part))
+        _write_buffer("pickle", part, out, path)
+
+
+def _write_buffer(label: str, data: bytes | bytearray | memoryview, out: list[bytes], path: _Path) -> None:
+    out.append(b"%s:%d:" % (label.encode(), len(data)))
+    out.append(bytes(data) if len(data) <= _WRITTEN_BYTES_MAX else path.digest(data))
 
 
 def _unique() -> bytes:
@@ -263,7 +267,6 @@ _SIMPLE: Final[dict[type, Callable[[Any], bytes]]] = {
     int: _int_bytes,
     str: lambda text: text.encode("utf-8", "surrogatepass"),
     bytes: bytes,
-    bytearray: bytes,
     float: struct.Struct("<d").pack,
     complex: lambda number: struct.pack("<dd", number.real, number.imag),
     bool: lambda flag: b"1" if flag else b"0",
@@ -273,6 +276,7 @@ _SIMPLE: Final[dict[type, Callable[[Any], bytes]]] = {
     types.ModuleType: lambda module: module.__name__.encode(),
 }
 _COMPOUND: Final[dict[type, Callable[[Any, list[bytes], _Path], None]]] = {
+    bytearray: lambda item, out, path: _write_buffer("bytearray", item, out, path),
     tuple: lambda item, out, path: _write_all("tuple", item, out, path),
     list: lambda item, out, path: _write_all("list", item, out, path),
     set: lambda item, out, path: _write_sorted("set", item, out, path),

@@ -180,7 +180,7 @@ def test_large_data_is_digested_as_told() -> None:
     numpy = pytest.importorskip("numpy")
     seen: list[int] = []
 
-    def digest(data: bytes | memoryview) -> bytes:
+    def digest(data: bytes | bytearray | memoryview) -> bytes:
         seen.append(len(data))
         return b"%d" % len(data)
 
@@ -191,6 +191,18 @@ def test_large_data_is_digested_as_told() -> None:
     assert tokenize_with(digest, {"a": [Opaque(numpy.zeros(80_000, "u1"))]}) != tokenize_with(digest, [])
     assert seen == [70_000, 70_000, 80_000]
     assert tokenize(large) == tokenize(bytes(large))  # what was told does not stay
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_large_data_is_not_copied(kind: type[bytes | bytearray]) -> None:
+    data, digested = kind(70_000), []
+
+    def digest(data: bytes | bytearray | memoryview) -> bytes:
+        digested.append(data)
+        return b"digest"
+
+    tokenize_with(digest, data)
+    assert digested[0] is data
 
 
 def test_tokens_are_the_same_in_other_processes() -> None:
