@@ -85,7 +85,11 @@ class _Segment:
 
     @property
     def nbytes(self) -> int:
-        return self._pictured + self.turns.nbytes
+        return (self.picture.pressed_bytes or self._pictured) + self.turns.nbytes
+
+    def press(self) -> bool:
+        """Make it smaller; False if it is as small as can be."""
+        return self.picture.press() or self.turns.press()
 
 
 class Journal:
@@ -161,7 +165,7 @@ class Journal:
         """Make it smaller, by a piece, if nothing has happened since the last call: to be called a few times a second."""
         before, self._seen = self._seen, marks(self._machine)
         if before == self._seen and self._parts is None:
-            any(segment.turns.press() for segment in (self._earlier, self._segment) if segment is not None)
+            any(segment.press() for segment in (self._earlier, self._segment) if segment is not None)
 
     @property
     def nbytes(self) -> int:

@@ -6,6 +6,7 @@ to be entered into ``CLASSES``. Payloads and texts of errors are left out; nothi
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
@@ -150,9 +151,10 @@ class Picture:
     0
     """
 
-    __slots__ = ("_found", "_numbers", "_rows")
+    __slots__ = ("_count", "_found", "_numbers", "_pressed", "_rows")
 
     def __init__(self, root: Mapping[str, Any]) -> None:
+        self._pressed: list[bytes] = []
         self._numbers: dict[object, int] = {}
         self._found: list[Any] = []
         self._rows: list[tuple[str, Any]] = [("", self._copy(dict(root)))]
@@ -161,6 +163,8 @@ class Picture:
             self._rows.append(
                 (plan.name, self._copy(vars(thing)) if plan.names is None else self._copy_fields(plan, thing))
             )
+
+        self._count = len(self._rows)
 
     def _copy_fields(self, plan: _Plan, thing: Any) -> list[Any]:
         """The values of an object's slots. What this costs for each task decides how many tasks there may be."""
@@ -181,7 +185,27 @@ class Picture:
         return values
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
+
+    @property
+    def pressed_bytes(self) -> int:
+        """What it takes, once all of it is pressed; else 0."""
+        return 0 if self._rows else sum(map(len, self._pressed))
+
+    def press(self, rows: int = 500) -> bool:
+        """Turn some rows into bytes; False if all are.
+
+        Until then it keeps all that it shows, also what has gone since: small objects, of which one keeps a megabyte of memory
+        in use. Not while slices are being taken.
+        """
+        if not self._rows:
+            return False
+        start = len(self._pressed) * rows
+        part = [(name, self._encode(values)) for name, values in self._rows[start : start + rows]]
+        self._pressed.append(zlib.compress(pack(part), 1))
+        if start + rows >= self._count:
+            self._rows, self._found, self._numbers = [], [], {}
+        return True
 
     def _copy(self, value: Any) -> Any:
         """A value that will not change, and whose objects have been found."""
@@ -205,6 +229,8 @@ class Picture:
 
     def slices(self, rows: int = 500) -> Iterator[list[Any]]:
         """All rows, as plain values, some at a time: ``(class, values)``. The first is the root's."""
+        if not self._rows:
+            yield from (list(unpack(zlib.decompress(part))) for part in self._pressed)
         for start in range(0, len(self._rows), rows):
             yield [(name, self._encode(values)) for name, values in self._rows[start : start + rows]]
 

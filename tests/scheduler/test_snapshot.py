@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -103,3 +104,21 @@ def test_rows_that_are_none_are_refused(rows: list[Any]) -> None:
 def test_versions_are_told_apart_by_their_fields() -> None:
     assert snapshot.fingerprint() == snapshot.fingerprint()
     assert len(snapshot.fingerprint()) == 16
+
+
+def test_a_picture_that_is_pressed_shows_the_same_and_keeps_nothing_else() -> None:
+    cluster = busy()
+    task = cluster.core.tasks["a"]
+    before = sys.getrefcount(task)
+    picture, other = Picture(cluster.machine.tables()), Picture(cluster.machine.tables())
+    assert sys.getrefcount(task) > before
+    rows, steps = encoded(cluster), 0
+    while picture.press(rows=7):
+        steps += 1
+        assert unpack(pack([row for part in picture.slices() for row in part])) == unpack(pack(rows))
+        assert len(picture) == len(rows)
+    assert steps == -(-len(rows) // 7)
+    assert 0 < picture.pressed_bytes < len(pack(rows))
+    assert (other.press(), other.press()) == (True, False)
+    assert list(other.digest())[-1] == digest(cluster.machine.tables())
+    assert sys.getrefcount(task) == before
