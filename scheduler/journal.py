@@ -113,6 +113,7 @@ class Journal:
         self._segment: _Segment | None = None
         self._noted: tuple[_Segment, float, Marks, list[Event]] | None = None  # the last turn, not in its segment yet
         self._seen: Marks = ()  # when it was to be pressed last
+        self._pressing = False  # there was something to be pressed then
         self._asked = False
         self._parts: Iterator[bytes] | None = None  # of the journal that is being saved
         self._who = ""  # by whom
@@ -161,11 +162,20 @@ class Journal:
             self._earlier = None
         return self._segment
 
-    def press(self) -> None:
-        """Make it smaller, by a piece, if nothing has happened since the last call: to be called a few times a second."""
+    def press(self) -> bool:
+        """Make it smaller, by a piece, if nothing has happened since the last call: to be called a few times a second.
+
+        Returns
+        -------
+        bool
+            It has just become as small as it can be: there is memory to be given back.
+        """
         before, self._seen = self._seen, marks(self._machine)
-        if before == self._seen and self._parts is None:
-            any(segment.press() for segment in (self._earlier, self._segment) if segment is not None)
+        if before != self._seen or self._parts is not None:
+            return False
+        was, segments = self._pressing, (self._earlier, self._segment)
+        self._pressing = any(segment.press() for segment in segments if segment is not None)
+        return was and not self._pressing
 
     @property
     def nbytes(self) -> int:

@@ -21,7 +21,7 @@ from ...protocol.stream import UNCOUNTED
 from ...transport import Link, Listener, listen
 from ...transport.stuck import StuckLinks
 from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Strays, Warn
-from ..journal import ROOM_BYTES
+from ..journal import PICTURE_TASKS_MAX, ROOM_BYTES
 from ..machine import SchedulerMachine
 from ..unsendable import describe, halves
 from .collecting import Surplus, give_back, renew
@@ -277,8 +277,9 @@ class SchedulerServer:
             return
         if now >= self._looked + _LOOK_S:
             self._note_arrivals(now)
-            self.machine.journal.press()
-            if self._surplus.note(len(self.machine.core.tasks)):
+            tasks = len(self.machine.core.tasks)
+            pressed = self.machine.journal.press() and tasks <= PICTURE_TASKS_MAX  # to go through more takes long
+            if self._surplus.note(tasks) or pressed:
                 if self.in_own_process:
                     renew(self)
                 give_back(self.machine.core)
