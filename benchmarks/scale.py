@@ -18,13 +18,15 @@ from typing import Any
 
 import psutil
 
-from .crowd import Crowd, Graph
+from .crowd import LONG_S, Crowd, Graph
 from .curves import Panel, draw
 from .report import format_number, machine
 from .tables import PAGE, RESULTS, replaced
 
-#: Tasks per measurement at least, and per worker.
-TASKS, EACH = 20_000, 10
+#: Tasks per measurement, about: as many for ten workers as for ten thousand.
+TASKS = 100_000
+#: Tasks of a map that have as many measurements together at least.
+SOME = 20_000
 #: Rounds in which as many tasks come and go, and how many of them are for warming up.
 ROUNDS, WARM = 12, 4
 
@@ -85,46 +87,48 @@ def run(crowd: Crowd, graph: Graph, wanted: list[str] | None) -> float:
     return (crowd.spent_ns - begin) / 1e3 / (crowd.done - done)
 
 
+def warmed_up(workers: int, seconds: float = LONG_S) -> Crowd:
+    """Workers each of which has been sent a function before."""
+    crowd = Crowd(workers, seconds)
+    run(crowd, flat(workers + 100), None)
+    return crowd
+
+
 def in_batches(workers: int, scale: float) -> float:
     """A map of no-ops, which workers are sent in hundreds."""
-    crowd = Crowd(workers, seconds=10e-6)
-    run(crowd, flat(workers + 100), None)
-    return run(crowd, flat(int(max(10 * TASKS, 2 * EACH * workers) * scale)), None)
+    return run(warmed_up(workers, 10e-6), flat(int(2 * TASKS * scale)), None)
 
 
 def one_by_one(workers: int, scale: float) -> float:
     """A map of tasks long enough to be sent and answered one by one."""
-    crowd = Crowd(workers)
-    run(crowd, flat(workers), None)
-    return run(crowd, flat(int(max(TASKS, EACH * workers) * scale)), None)
+    return run(warmed_up(workers), flat(int(TASKS * scale)), None)
 
 
 def trees(workers: int, scale: float) -> float:
     """A tree of sums by pairs."""
-    crowd = Crowd(workers)
-    count = 1 << max(int(max(TASKS, EACH * workers) * scale) // 2, 2).bit_length() - 1
-    graph = list(tree(count))
+    crowd = warmed_up(workers)
+    graph = list(tree(1 << max(int(TASKS * scale) // 2, 2).bit_length()))
     return run(crowd, graph, [graph[-1][0]])
 
 
 def shuffles(workers: int, scale: float) -> float:
-    """An all-to-all shuffle of 150 parts."""
-    crowd = Crowd(workers)
-    side = max(int(150 * scale**0.5), 2)
+    """An all-to-all shuffle."""
+    crowd = warmed_up(workers)
+    side = max(int((TASKS * scale) ** 0.5), 2)
     return run(crowd, shuffle(side), [f"merge-{output}" for output in range(side)])
 
 
 def chains(workers: int, scale: float) -> float:
     """One task at a time, all other workers idle."""
-    crowd = Crowd(workers)
-    count = max(int(TASKS / 10 * scale), 2)
+    crowd = warmed_up(workers)
+    count = max(int(TASKS / 50 * scale), 2)
     return run(crowd, chain(count), [f"link-{count - 1}"])
 
 
 def broadcasts(workers: int, scale: float) -> float:
     """A map over one input, which every worker has to fetch."""
-    crowd = Crowd(workers)
-    graph = [("data", ()), *((f"use-{number}", ("data",)) for number in range(int(max(TASKS, EACH * workers) * scale)))]
+    crowd = warmed_up(workers)
+    graph = [("data", ()), *((f"use-{number}", ("data",)) for number in range(int(TASKS * scale)))]
     return run(crowd, graph, [key for key, _ in graph])
 
 
@@ -146,7 +150,7 @@ def queued(count: int, scale: float) -> float:
     """A map of which so many tasks are queued at once, with ten workers."""
     crowd = Crowd(10)
     size = max(int(count * scale), 10)
-    return sum(run(crowd, flat(size), None) for _ in range(max(TASKS // count, 1))) / max(TASKS // count, 1)
+    return sum(run(crowd, flat(size), None) for _ in range(max(SOME // count, 1))) / max(SOME // count, 1)
 
 
 def kept(count: int, scale: float) -> float:

@@ -52,7 +52,7 @@ def check(core: Core) -> None:
 def check_indexes(core: Core) -> None:
     """Of what ``check`` does, all that does not look at tasks one by one."""
     assert not core.loose
-    assert not core.touched
+    assert not core.outboxes
     assert all(core.tasks.get(ts.key) is ts for ts in core.items)
     assert core.warm is None or core.workers.get(core.warm.incarnation) is core.warm
     for ws in core.workers.values():

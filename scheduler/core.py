@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import takewhile
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
@@ -41,6 +41,10 @@ from .state import (
 )
 from .watchdog import Watchdog
 
+#: What is to be said to a peer: rows by op, and whole messages.
+Outbox: TypeAlias = "dict[int, list[Any]]"
+#: Where whole messages stand in an outbox.
+LOOSE: Final = -1
 #: Workers of which the first leaves again and again: in a dict it would have to be looked for behind all that have left.
 Line: TypeAlias = "OrderedDict[WorkerState, None]"
 #: Seconds until a worker to which nothing else is said hears what it may drop.
@@ -89,7 +93,7 @@ class Core(Tables):
         self.loose: list[TaskState] = []  # perhaps needed by nobody any more
         self.arrived: list[TaskState] = []  # newly in memory or failed in this batch, for those that wait for a key
         self.runs: list[Row] = []  # runs that ended, while somebody observes
-        self.touched: dict[Peer, None] = {}  # peers with something to send
+        self.outboxes: dict[Peer, Outbox] = {}  # what this batch has to say, and to whom
         #: workers that have unneeded copies, and when they are told at the latest
         self.freeing: OrderedDict[WorkerState, float] = OrderedDict()
         self.unfetched: dict[Key, dict[Key, int]] = {}  # by task, how often each input could not be fetched
@@ -101,17 +105,17 @@ class Core(Tables):
 
     def row(self, peer: Peer, op: int, row: Row | bytes) -> None:
         """Add a row to the message ``op`` that goes to ``peer`` after this batch."""
-        rows = peer.rows.get(op)
-        if rows is None:
-            peer.rows[op] = [row]
-            self.touched[peer] = None
+        outbox = self.outboxes.get(peer)
+        if outbox is None:
+            self.outboxes[peer] = {op: [row]}
+        elif op in outbox:
+            outbox[op].append(row)
         else:
-            rows.append(row)
+            outbox[op] = [row]
 
     def message(self, peer: Peer, message: Message) -> None:
         """Add a message that goes to ``peer`` after this batch, after all rows."""
-        peer.messages.append(message)
-        self.touched[peer] = None
+        self.outboxes.setdefault(peer, {}).setdefault(LOOSE, []).append(message)
 
     # ---- wanting ----------------------------------------------------------------------------------------------------
 
@@ -238,7 +242,7 @@ class Core(Tables):
             ws.subtract(ts.estimate)
         else:
             del (ws.following if ts in ws.following else ws.long_running)[ts]
-        if ws.fetching:
+        if ts.deps and ws.fetching:
             ws.fetching.pop(ts, None)
         if ws.recalled:
             ws.recalled.pop(ts.attempt, None)
@@ -429,7 +433,7 @@ class Core(Tables):
         for ws, _ in list(takewhile(lambda item: item[1] <= self.now, in_order)):
             del self.freeing[ws]
             if ws.unneeded:
-                self.touched[ws] = None
+                self.outboxes.setdefault(ws, {})
 
     def next_free(self) -> float | None:
         """When the first of them is due."""

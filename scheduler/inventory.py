@@ -41,7 +41,7 @@ def on_inventory(core: Core, ws: WorkerState, message: Message) -> None:
     absence = ws.absence
     if absence is None:
         raise ProtocolError("INVENTORY of a worker that was not away")
-    hold_back(ws, absence)
+    hold_back(ws, absence, core.outboxes.get(ws, {}))
     _take_copies(core, ws, absence, copies)
     absence.runs += runs
     absence.func_ids += func_ids
@@ -52,7 +52,7 @@ def on_inventory(core: Core, ws: WorkerState, message: Message) -> None:
 def _reconcile(core: Core, ws: WorkerState, absence: Absence) -> None:
     """All slices are here: bring the tables into line with the rest of the inventory."""
     _take_copies(core, ws, absence, absence.placed)
-    hold_back(ws, absence)
+    hold_back(ws, absence, core.outboxes.get(ws, {}))
     for row in absence.freed:
         core.row(ws, FREE, row)
     awaiting.despair_of(core, lambda lost: lost.incarnation == ws.incarnation)

@@ -48,7 +48,7 @@ from ..protocol.messages import (
     in_slices,
 )
 from . import awaiting, deaths, inventory, liveness, outcomes, pressure, rejoin, submission, watchdog
-from .core import Core
+from .core import LOOSE, Core, Outbox
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
 from .membership import Membership
@@ -238,7 +238,11 @@ class SchedulerMachine:
             self._listen(ws, len(ws.absence.backlog))  # what it said before counts
         client = core.clients.get(event.peer)
         ends = event.planned or event.rejected
-        if client is not None and not ends and self.sessions.leave(client, _messages_of(client)):
+        if (
+            client is not None
+            and not ends
+            and self.sessions.leave(client, _messages_of(client, core.outboxes.pop(client, {})))
+        ):
             return
         ws = core.workers.get(event.peer)
         if ws is None or event.planned or event.peer in self.membership.stopping:
@@ -392,43 +396,43 @@ class SchedulerMachine:
     def _collect(self) -> list[Instruction]:
         """Turn the outboxes into instructions; notices to leave come last."""
         sends: list[Instruction] = []
-        for peer in self.core.touched:
-            messages = _messages_of(peer)
-            if type(peer) is ClientState:
-                messages = self.sessions.send(peer, messages)
-            if messages:
-                sends.append(Send(peer.incarnation, messages))
-        self.core.touched.clear()
+        core = self.core
+        if core.outboxes:
+            outboxes, core.outboxes = core.outboxes, {}
+            for peer, outbox in outboxes.items():
+                messages = _messages_of(peer, outbox)
+                if type(peer) is ClientState:
+                    messages = self.sessions.send(peer, messages)
+                if messages:
+                    sends.append(Send(peer.incarnation, messages))
         instructions = sends + self.instructions
         self.instructions = []
         return instructions
 
 
-def _messages_of(peer: Peer) -> list[Message]:
-    """Empty the outbox of a peer. Rows for a worker that is away are of no use: its inventory settles everything later."""
-    messages: list[Message] = []
+def _messages_of(peer: Peer, outbox: Outbox) -> list[Message]:
+    """An outbox as messages. Rows for a worker that is away are of no use: its inventory settles everything later."""
     if type(peer) is WorkerState:
         if peer.absence is not None:
-            rejoin.hold_back(peer, peer.absence)
+            rejoin.hold_back(peer, peer.absence, outbox)
         elif peer.unneeded:
-            peer.rows.setdefault(FREE, []).extend(peer.unneeded)
+            outbox.setdefault(FREE, []).extend(peer.unneeded)
             peer.unneeded = []
-    if peer.messages and peer.messages[0][0] == WELCOME:  # nothing may come before it
-        messages.append(peer.messages.pop(0))
-    if peer.rows:
-        for op in _ROW_ORDER if len(peer.rows) > 1 else tuple(peer.rows):
-            rows = peer.rows.get(op)
-            if rows is None:
-                continue
-            if op == COMPUTE:
-                messages += _compute_messages(cast(WorkerState, peer), rows)
-            elif op == GATHER:
-                messages += [(GATHER, *row) for row in rows]
-            else:
-                messages += in_slices(rows, lambda part, op=op: (op, part))  # type: ignore[misc]
-        peer.rows = {}
-    messages += peer.messages
-    peer.messages = []
+    loose = outbox.pop(LOOSE, ())
+    messages: list[Message] = []
+    if loose and loose[0][0] == WELCOME:  # nothing may come before it
+        messages.append(loose.pop(0))
+    for op in _ROW_ORDER if len(outbox) > 1 else outbox:
+        rows = outbox.get(op)
+        if rows is None:
+            continue
+        if op == COMPUTE:
+            messages += _compute_messages(cast(WorkerState, peer), rows)
+        elif op == GATHER:
+            messages += [(GATHER, *row) for row in rows]
+        else:
+            messages += in_slices(rows, lambda part, op=op: (op, part))  # type: ignore[misc]
+    messages += loose
     return messages
 
 

@@ -39,8 +39,10 @@ FEW_DEPENDENTS: Final = 3
 LEADERS: Final = 2
 #: How much of the wait in a queue counts, where to queue a task: whoever has nothing to do will help with the longest.
 WAIT_WEIGHT: Final = 0.1
-#: Holders of one input that are compared, and named to a worker that lacks it: of many, some will do.
+#: Holders of one input that are compared: of more, some will do.
 HOLDERS_COMPARED: Final = 16
+#: If there are more, how many of them a worker that lacks the input is told of: to name each costs as much as to look at it.
+HOLDERS_NAMED: Final = 4
 #: Idle workers that try in vain to help, in one turn; the next turn begins with others.
 HELPERS_IN_VAIN: Final = 2
 #: By how many bytes a worker may hold more than the one that has waited longest, and still be given a task that comes alone.
@@ -104,7 +106,9 @@ def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerStat
     for dep, nbytes in zip(ts.deps, needed, strict=True):
         worth = nbytes + MOVE_LATENCY_S * BANDWIDTH
         holders = dep.holders
-        for ws in holders if len(holders) <= HOLDERS_COMPARED else _some_holders(core, dep):
+        for ws in (
+            holders if len(holders) <= HOLDERS_COMPARED else _some_of(holders, core.last_ticket, HOLDERS_COMPARED)
+        ):
             held[ws] = held[ws] + worth if ws in held else worth
     if requirement.workers is not None:
         preferred = {ws: bytes_ for ws, bytes_ in held.items() if requirement.prefers(ws)}
@@ -123,14 +127,19 @@ def _candidates(core: Core, ts: TaskState, needed: list[int]) -> dict[WorkerStat
     return accepting
 
 
-def _some_holders(core: Core, dep: TaskState) -> Sequence[WorkerState]:
-    """Who holds an input: all, or if they are many some of them, others each time."""
+def _some_of(holders: Sequence[WorkerState], turn: int, count: int) -> Sequence[WorkerState]:
+    """So many of the many who hold an input, others in each turn."""
+    first = turn % len(holders)
+    some = holders[first : first + count]
+    return [*some, *holders[: count - len(some)]]
+
+
+def _addresses(core: Core, dep: TaskState) -> tuple[str, ...]:
+    """Where a worker that lacks an input may fetch it: from any holder; if they are many, from some, others each time."""
     holders = dep.holders
-    if len(holders) <= HOLDERS_COMPARED:
-        return holders
-    first = core.last_ticket % len(holders)
-    some = holders[first : first + HOLDERS_COMPARED]
-    return [*some, *holders[: HOLDERS_COMPARED - len(some)]]
+    if len(holders) > HOLDERS_COMPARED:
+        holders = _some_of(holders, core.last_attempt, HOLDERS_NAMED)
+    return tuple([holder.address for holder in holders])
 
 
 def _fail_for_memory(core: Core, ts: TaskState, total: int) -> None:
@@ -338,7 +347,7 @@ def _send(core: Core, ws: WorkerState, ts: TaskState, flags: int) -> None:
     core.move(ts, ASSIGNED)
     function = ts.function
     assert function is not None
-    if function.func_id not in ws.functions:
+    if ws not in function.workers:
         ws.functions[function.func_id] = function.workers[ws] = None
         ws.new_functions[function.func_id] = function
     deps: tuple[object, ...] = ()
@@ -351,7 +360,7 @@ def _send(core: Core, ws: WorkerState, ts: TaskState, flags: int) -> None:
             deps = tuple([dep.key for dep in ts.deps])
             locations = tuple(
                 [
-                    (dep.key, dep.attempt, dep.nbytes, tuple([holder.address for holder in _some_holders(core, dep)]))
+                    (dep.key, dep.attempt, dep.nbytes, _addresses(core, dep))
                     for dep in ts.deps
                     if dep not in ws.stored and dep.holders
                 ]
@@ -371,7 +380,7 @@ def _items(core: Core, ws: WorkerState, ts: TaskState) -> tuple[tuple[Key, ...],
     """The inputs of a task that needs parts of results, and where the worker finds those that it lacks."""
     inputs = core.items[ts]
     locations = [
-        (*to_fetch(key, dep), tuple([holder.address for holder in _some_holders(core, dep)]))
+        (*to_fetch(key, dep), _addresses(core, dep))
         for key, dep in zip(inputs.keys, inputs.makers, strict=True)
         if dep not in ws.stored and dep.holders
     ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: A worker that has reported nothing for so long is taken to be busy with longer tasks than estimated.
 SILENCE_S: Final = 0.05
 #: Seconds between two looks for what may be recalled, at least, for each worker that is looked at: a small part of the time.
-RECALL_S: Final = 5e-6
+RECALL_S: Final = 20e-6
 #: Idle workers whose room is counted, at most: what they can take is asked back, the next time more.
 HELPERS_COUNTED: Final = 256
 

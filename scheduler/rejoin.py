@@ -14,7 +14,7 @@ from typing import Final
 
 from ..protocol.messages import FREE
 from . import deaths
-from .core import Core
+from .core import LOOSE, Core, Outbox
 from .placement import unbind
 from .state import Absence, WorkerState
 
@@ -29,9 +29,8 @@ GONE_MAX: Final = 100
 def leave(core: Core, ws: WorkerState, reason: str) -> None:
     """The link of a worker has broken: it may be back at once."""
     ws.absence = Absence(core.attended + AWAY_S, reason, {} if ws.absence is None else ws.absence.given)
-    ws.rows = {}
     ws.unneeded = []
-    ws.messages = []
+    core.outboxes.pop(ws, None)
     ws.unresponsive = True
     core.unresponsive[ws] = None
     unbind(core, ws)
@@ -89,9 +88,10 @@ def welcome_back(core: Core, ws: WorkerState) -> None:
     deaths.recant(core, ws.incarnation)
 
 
-def hold_back(ws: WorkerState, absence: Absence) -> None:
+def hold_back(ws: WorkerState, absence: Absence, outbox: Outbox) -> None:
     """What was to be said to a worker that is away: its inventory settles that, but for copies that have had their turn."""
-    absence.freed.update(dict.fromkeys(ws.rows.get(FREE, ())))
+    absence.freed.update(dict.fromkeys(outbox.get(FREE, ())))
     absence.freed.update(dict.fromkeys(ws.unneeded))
-    ws.rows = {}
+    for op in [op for op in outbox if op != LOOSE]:
+        del outbox[op]
     ws.unneeded = []

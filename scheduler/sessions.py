@@ -67,7 +67,7 @@ class Sessions:
         self.away.pop(client, None)
         client.away_since = None
         stream.resume(received, [(WELCOME, welcome | {"grace_s": self.grace, "received": stream.tell()})])
-        core.touched[client] = None
+        core.outboxes.setdefault(client, {})
 
     def leave(self, client: ClientState, unsent: list[Message]) -> bool:
         """The link of a client is gone, and with it what was about to be sent; returns whether it may come back."""
@@ -117,7 +117,7 @@ class Sessions:
                 del owing[client]
                 if client.away_since is None and stream.owes_ack:
                     stream.ack_due = True
-                    self.core.touched[client] = None
+                    self.core.outboxes.setdefault(client, {})
 
     def next_due(self) -> float | None:
         """When an ACK is due."""

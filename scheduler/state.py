@@ -210,15 +210,13 @@ class Absence:
 
 
 class Peer:
-    """What all connected peers have: an outbox of rows by op, and loose messages."""
+    """What all connected peers have."""
 
-    __slots__ = ("incarnation", "last_seen", "messages", "rows")
+    __slots__ = ("incarnation", "last_seen")
 
     def __init__(self, incarnation: str, attended: float) -> None:
         self.incarnation = incarnation
         self.last_seen = attended  # by the clock of Core.attended
-        self.rows: dict[int, list[Any]] = {}
-        self.messages: list[tuple[Any, ...]] = []
 
 
 class Abandoned:
@@ -232,43 +230,50 @@ class Abandoned:
         self.slot = slot
 
 
-class WorkerState(Peer):
-    """One life of a worker."""
+class _Place(Peer):
+    """What is looked at of a worker for each task: together, as of ten thousand workers none is in the processor's caches."""
 
     __slots__ = (
-        "abandoned",
         "abandoned_slots",
         "absence",
-        "address",
         "assigned",
-        "busy",
-        "copying",
         "fetching",
-        "following",
-        "free_resources",
-        "functions",
-        "host",
-        "info",
         "last_result",
         "local",
-        "long_running",
         "memory_limit",
-        "metrics",
-        "name",
         "nbytes",
-        "new_functions",
         "nthreads",
         "occupancy",
         "only",
         "paused",
         "recalled",
         "reserved",
-        "resources",
         "retiring",
         "round_trip",
         "stored",
         "unneeded",
         "unresponsive",
+    )
+
+
+class WorkerState(_Place):
+    """One life of a worker."""
+
+    __slots__ = (
+        "abandoned",
+        "address",
+        "busy",
+        "copying",
+        "following",
+        "free_resources",
+        "functions",
+        "host",
+        "info",
+        "long_running",
+        "metrics",
+        "name",
+        "new_functions",
+        "resources",
         "vouched_until",
     )
 
