@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import takewhile
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from ..base.errors import LostDataError, MySchedulerError
 from ..base.ids import Epoch
@@ -25,6 +25,7 @@ from .state import (
     ASSIGNED,
     ERRED,
     FORGOTTEN,
+    LOOSE,
     MEMORY,
     QUEUED,
     RELEASED,
@@ -34,6 +35,7 @@ from .state import (
     ClientState,
     Failure,
     Lost,
+    Outbox,
     Peer,
     Tables,
     TaskState,
@@ -41,10 +43,6 @@ from .state import (
 )
 from .watchdog import Watchdog
 
-#: What is to be said to a peer: rows by op, and whole messages.
-Outbox: TypeAlias = "dict[int, list[Any]]"
-#: Where whole messages stand in an outbox.
-LOOSE: Final = -1
 #: Workers of which the first leaves again and again: in a dict it would have to be looked for behind all that have left.
 Line: TypeAlias = "OrderedDict[WorkerState, None]"
 #: Seconds until a worker to which nothing else is said hears what it may drop.
@@ -108,10 +106,8 @@ class Core(Tables):
         outbox = self.outboxes.get(peer)
         if outbox is None:
             self.outboxes[peer] = {op: [row]}
-        elif op in outbox:
-            outbox[op].append(row)
         else:
-            outbox[op] = [row]
+            outbox.setdefault(op, []).append(row)
 
     def message(self, peer: Peer, message: Message) -> None:
         """Add a message that goes to ``peer`` after this batch, after all rows."""

@@ -109,10 +109,16 @@ def _take_out(core: Core, ws: WorkerState, victim: WorkerState, share: int) -> t
 
 def _moving_cost(core: Core, ts: TaskState, ws: WorkerState, coming: dict[TaskState, None]) -> float:
     """Seconds to bring the inputs of a task to a worker that are not there or ``coming``; infinite if it may not run there."""
+    deps = ts.deps
+    if len(deps) == 1 and ts.requirement is core.common and not core.items:  # the usual case
+        dep = deps[0]
+        if ws.memory_limit and dep.nbytes > ws.memory_limit:
+            return inf
+        return 0.0 if dep in coming or dep in ws.stored else dep.nbytes / BANDWIDTH + MOVE_LATENCY_S
     missing = 0
     total = 0
     count = 0
-    for dep, nbytes in zip(ts.deps, needed_by(core, ts), strict=True):
+    for dep, nbytes in zip(deps, needed_by(core, ts), strict=True):
         total += nbytes
         if dep not in ws.stored and dep not in coming:
             missing += nbytes

@@ -48,7 +48,7 @@ from ..protocol.messages import (
     in_slices,
 )
 from . import awaiting, deaths, inventory, liveness, outcomes, pressure, rejoin, submission, watchdog
-from .core import LOOSE, Core, Outbox
+from .core import Core
 from .events import Disconnect, Event, Heard, Instruction, PeerJoined, PeerLeft, Received, Send, Strays, Unsendable
 from .journal import Journal
 from .membership import Membership
@@ -58,7 +58,7 @@ from .queries import on_call
 from .recall import may_recall, recall
 from .relay import Relay
 from .sessions import GRACE_S, Sessions
-from .state import MEMORY, ClientState, ObserverState, Peer, WorkerState
+from .state import LOOSE, MEMORY, ClientState, ObserverState, Outbox, Peer, WorkerState
 from .suspects import place_suspects
 from .unsendable import on_unsendable
 

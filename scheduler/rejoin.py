@@ -14,9 +14,9 @@ from typing import Final
 
 from ..protocol.messages import FREE
 from . import deaths
-from .core import LOOSE, Core, Outbox
+from .core import Core
 from .placement import unbind
-from .state import Absence, WorkerState
+from .state import LOOSE, Absence, Outbox, WorkerState
 
 #: Seconds, by the clock of ``Core.attended``, that a worker may be without a link: with it a death is still noticed within 1 s.
 AWAY_S: Final = 0.9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..base.errors import InternalError
 from ..base.keys import Key, key_prefix
@@ -207,6 +207,12 @@ class Absence:
         self.placed: list[Row] = []  # copies that it got since, as a client says
         self.runs: list[Row] = []  # of its inventory, to be settled in the end; likewise the functions
         self.func_ids: list[bytes] = []
+
+
+#: What is to be said to a peer: rows by op, and whole messages.
+Outbox: TypeAlias = "dict[int, list[Any]]"
+#: Where whole messages stand in an outbox.
+LOOSE: Final = -1
 
 
 class Peer:
