@@ -235,8 +235,11 @@ def _send_ahead(core: Core, ws: WorkerState) -> bool:
     """Send some of what keeps a worker busy; returns whether it may have more when others have had their turn."""
     core.hungry.pop(ws, None)
     limit = 0.0 if ws.reserved else _window(ws)
-    pause = ws.occupancy + limit / ws.nthreads / TURNS
+    share = limit / ws.nthreads
+    pause = ws.occupancy + share / TURNS
     most = ws.nthreads + AHEAD_MAX
+    if ws.occupancy >= limit > 0.0 and ws.nthreads > 1:
+        limit += _beyond(ws, share)
     while ws.sent < most and (ws.occupancy < limit or _may_prefetch(core, ws)):
         if ws.occupancy >= pause:
             return True
@@ -246,6 +249,8 @@ def _send_ahead(core: Core, ws: WorkerState) -> bool:
             _send_followers(core, ws)
             break
         assign(core, ws, ts)
+        if ts.estimate > share:  # it takes a thread, and nothing of the shares of the others: see above
+            return True
     if ws.sent > ws.nthreads:
         core.ahead[ws] = None
     return False
@@ -254,6 +259,11 @@ def _send_ahead(core: Core, ws: WorkerState) -> bool:
 def _window(ws: WorkerState) -> float:
     """Seconds of work that a worker is sent ahead."""
     return ws.nthreads * (LOOKAHEAD_S + ROUND_TRIPS * ws.round_trip)
+
+
+def _beyond(ws: WorkerState, share: float) -> float:
+    """By how many seconds what runs, most likely, takes longer than the share of a thread: that keeps no other thread busy."""
+    return sum([ts.estimate - share for ts in islice(ws.assigned, ws.nthreads) if ts.estimate > share])
 
 
 def _send_followers(core: Core, ws: WorkerState) -> None:

@@ -80,6 +80,18 @@ def test_long_tasks_are_not_sent_ahead() -> None:
     assert len(cluster.runs("w0")) == 2
 
 
+def test_a_long_task_keeps_one_thread_busy_and_the_others_are_sent_short_ones_ahead() -> None:
+    cluster = Cluster(workers=1, nthreads=2)
+    cluster.submit({"slow-0": (), "fast-0": ()})
+    for key, attempt in cluster.runs("w0").items():
+        cluster.finish("w0", {key: attempt}, seconds=1.0 if key == "slow-0" else 2**-10)
+    cluster.submit({f"slow-{i}": () for i in range(1, 3)} | {f"fast-{i}": () for i in range(1, 101)})
+    sent = cluster.runs("w0")
+    assert list(sent) == ["slow-1", "slow-2"]
+    cluster.finish("w0", {"slow-2": sent["slow-2"]}, seconds=1.0)
+    assert list(cluster.runs("w0")) == [f"fast-{i}" for i in range(1, 12)]
+
+
 def test_short_tasks_are_sent_ahead_in_numbers() -> None:
     cluster = Cluster(workers=1)
     cluster.submit({"fast-0": ()})
