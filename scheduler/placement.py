@@ -4,7 +4,7 @@ Everything runnable waits here, at the scheduler. ``place`` runs once per batch:
 then workers are sent ahead what keeps them busy for ``LOOKAHEAD_S`` and some round trips. A worker takes the lowest rank
 among its own queue and the common ones. If there is nothing, it is sent what will be runnable there as soon as what it was
 sent before has ended: a chain of short tasks goes over as a whole. A worker with a free thread and nothing to take helps
-another one, see ``helping``.
+another one, see ``helping``. What is used together is made in one place, see ``siblings``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..base.limits import MIB
 from ..protocol.messages import COMPUTE, FLAG_FOLLOWS, FLAG_ITEMS, FLAG_WANTED, TERMS, Row
 from .helping import BANDWIDTH, MOVE_LATENCY_S, backlog, take_over
 from .items import needed_by, to_fetch
+from .siblings import better_place
 from .state import ASSIGNED, QUEUED, WAITING, TaskState, WorkerState
 
 if TYPE_CHECKING:
@@ -320,22 +321,37 @@ def _may_prefetch(core: Core, ws: WorkerState) -> bool:
 
 def _take(core: Core, ws: WorkerState) -> TaskState | None:
     """Take the lowest rank that a worker may run out of its queue."""
-    queue: Queue = ws.local
-    best = queue.peek() if queue.length else None
-    common = core.common.queue
-    if common.length:
-        ts = common.peek()
-        if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
-            best, queue = ts, common
-    if core.special:
-        for requirement in core.special:
-            if requirement.queue.length and requirement.admits(ws) and requirement.fits_now(ws):
-                ts = requirement.queue.peek()
-                if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
-                    best, queue = ts, requirement.queue
-    if best is not None:
+    while True:
+        queue: Queue = ws.local
+        best = queue.peek() if queue.length else None
+        common = core.common.queue
+        if common.length:
+            ts = common.peek()
+            if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
+                best, queue = ts, common
+        if core.special:
+            for requirement in core.special:
+                if requirement.queue.length and requirement.admits(ws) and requirement.fits_now(ws):
+                    ts = requirement.queue.peek()
+                    if ts is not None and (best is None or (ts.rank, ts.ticket) < (best.rank, best.ticket)):
+                        best, queue = ts, requirement.queue
+        if best is None:
+            return None
         queue.pop()
-    return best
+        if best.dependents is None or queue is not common:
+            return best
+        other = better_place(core, ws, best)
+        if other is None:
+            return best
+        _leave_to(core, other, best)
+
+
+def _leave_to(core: Core, ws: WorkerState, ts: TaskState) -> None:
+    """Have a task that is in no queue wait in that of a worker."""
+    core.last_ticket += 1
+    ts.worker = ws
+    ws.local.push(ts, core.last_ticket)
+    core.laden[ws] = None
 
 
 def assign(core: Core, ws: WorkerState, ts: TaskState, flags: int = 0) -> None:
@@ -410,10 +426,7 @@ def _help_out(core: Core, full: dict[WorkerState, None]) -> None:
         for ts in tasks[:room]:
             assign(core, ws, ts)
         for ts in tasks[room:]:
-            core.last_ticket += 1
-            ts.worker = ws
-            ws.local.push(ts, core.last_ticket)
-            core.laden[ws] = None
+            _leave_to(core, ws, ts)
         if len(tasks) >= room:
             full[ws] = None
             continue
