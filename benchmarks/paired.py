@@ -8,7 +8,7 @@ from .chart import MARGIN, TITLE, WIDTH, picture, text
 from .report import format_number
 
 LABEL, NUMBER, BAR, STEP, GAP = 106, 56, 10, 15, 16
-COLORS = ("#2563eb", "#94a3b8", "#10b981", "#f59e0b")
+COLORS = ("#2563eb", "#94a3b8", "#10b981", "#f59e0b", "#a78bfa")
 
 Values = Mapping[str, Mapping[str, tuple[float, float]]]
 

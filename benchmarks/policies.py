@@ -13,6 +13,7 @@ from typing import Any, Final
 from myscheduler.base.ids import Epoch
 from myscheduler.base.keys import Key
 from myscheduler.protocol import messages as m
+from myscheduler.scheduler.durations import UNKNOWN_DURATION_S
 from myscheduler.scheduler.events import Event, PeerJoined, Received, Send
 from myscheduler.scheduler.machine import SchedulerMachine
 
@@ -87,14 +88,18 @@ class Eager:
         """The worker for a task whose inputs are there."""
         raise NotImplementedError
 
+    def ended(self, name: str, key: Key, nbytes: int, seconds: float) -> None:
+        """A task has ended on a worker: the place to learn from it."""
+
     def turn(self, now: float, arrived: list[tuple[str, m.Message]]) -> Sends:
         self.now = now
         ready: list[Key] = []
         for name, message in arrived:
             if message[0] == m.RESULTS:
-                for row in message[1]:
+                for key, _, nbytes, _, _, _, _, seconds in message[1]:
                     self.bound[name] -= 1
-                    ready += self._finish(name, row[0])
+                    self.ended(name, key, nbytes, seconds)
+                    ready += self._finish(name, key)
             elif message[0] == m.REPLICAS:
                 for key, attempt in message[1]:
                     if key in self.holders:
@@ -181,19 +186,55 @@ class Locality(Eager):
 
 
 class Heft(Eager):
-    """Earliest finish, with all durations known in advance; those first from which the longest way leads to the end."""
+    """Earliest finish; those first from which the longest way leads to the end. What tasks take and make is learnt by kind.
+
+    The means so far count, as for a scheduler; before the first of a kind has ended, a guess and nothing.
+    """
+
+    def start(self, case: Case, workers: list[str], nthreads: int) -> Sends:
+        self._ended: dict[Key, tuple[int, float, float]] = {}  # of each kind: how many, seconds, bytes
+        self._work = dict.fromkeys(workers, 0.0)  # seconds bound to each
+        self._booked: dict[Key, float] = {}
+        return super().start(case, workers, nthreads)
+
+    def expected(self, key: Key) -> tuple[float, float]:
+        """Seconds that a task takes, and bytes that it makes."""
+        count, seconds, nbytes = self._ended.get(_kind(key), (1, UNKNOWN_DURATION_S, 0.0))
+        return seconds / count, nbytes / count
+
+    def rank(self) -> dict[Key, int]:
+        way: dict[Key, float] = {}
+        for key in reversed(self.case.nodes):
+            seconds, nbytes = self.expected(key)
+            after = [way[user] + nbytes / BANDWIDTH for user in self.users[key]]
+            way[key] = seconds + max(after, default=0.0)
+        order = sorted(self.case.nodes, key=lambda key: (-way[key], self.case.ranks[key]))
+        return {key: number for number, key in enumerate(order)}
+
+    def choose(self, key: Key) -> str:
+        name = min(self.workers, key=lambda name: max(self._work[name] / self.nthreads, self.missing(key, name)))
+        self._booked[key] = self.expected(key)[0]
+        self._work[name] += self._booked[key]
+        return name
+
+    def ended(self, name: str, key: Key, nbytes: int, seconds: float) -> None:
+        self._work[name] -= self._booked.pop(key)
+        count, before, bytes_before = self._ended.get(_kind(key), (0, 0.0, 0.0))
+        self._ended[_kind(key)] = (count + 1, before + seconds, bytes_before + nbytes)
+        if not count:
+            self.ranks = self.rank()
+
+
+class Clairvoyant(Heft):
+    """The same, with all durations and sizes known in advance, which no scheduler does."""
 
     def start(self, case: Case, workers: list[str], nthreads: int) -> Sends:
         self._free = {name: [0.0] * nthreads for name in workers}
         return super().start(case, workers, nthreads)
 
-    def rank(self) -> dict[Key, int]:
-        way: dict[Key, float] = {}
-        for key, node in reversed(self.case.nodes.items()):
-            after = [way[user] + node.nbytes / BANDWIDTH for user in self.users[key]]
-            way[key] = node.seconds + max(after, default=0.0)
-        order = sorted(self.case.nodes, key=lambda key: (-way[key], self.case.ranks[key]))
-        return {key: number for number, key in enumerate(order)}
+    def expected(self, key: Key) -> tuple[float, float]:
+        node = self.case.nodes[key]
+        return node.seconds, node.nbytes
 
     def choose(self, key: Key) -> str:
         def end(name: str) -> float:
@@ -205,11 +246,21 @@ class Heft(Eager):
         slots[slots.index(min(slots))] = moment + self.case.nodes[key].seconds
         return name
 
+    def ended(self, name: str, key: Key, nbytes: int, seconds: float) -> None:
+        """Nothing is news."""
+
+
+def _kind(key: Key) -> Key:
+    """By what a scheduler tells the functions of a graph apart."""
+    return key[0] if isinstance(key, tuple) else key
+
 
 OURS: Final = "myscheduler"
+CLAIRVOYANT: Final = "clairvoyant"
 POLICIES: Final[dict[str, type[Ours] | type[Eager]]] = {
     OURS: Ours,
     "random": Randomly,
     "locality": Locality,
     "HEFT": Heft,
+    CLAIRVOYANT: Clairvoyant,
 }

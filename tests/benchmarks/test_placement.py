@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.graphs import CHUNK, array_sum, matmul, mean_and_deviation, shuffle, skewed, stencil, tree
-from benchmarks.placement import THREADS, WORKERS, compare, main
-from benchmarks.policies import OURS, POLICIES
-from benchmarks.stage import Case
+from benchmarks.placement import THREADS, WORKERS, against_best, compare, main
+from benchmarks.policies import CLAIRVOYANT, OURS, POLICIES, Heft
+from benchmarks.stage import Case, Outcome
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,42 @@ def test_of_several_graphs_the_mean_counts() -> None:
     cases = [tree(8), tree(16)]
     each = [compare([case], [OURS])[OURS] for case in cases]
     assert compare(cases, [OURS])[OURS].makespan == pytest.approx((each[0].makespan + each[1].makespan) / 2)
+
+
+def test_what_is_used_together_is_made_together() -> None:
+    outcomes = compare([tree(128)], [OURS, "locality"])
+    assert outcomes[OURS].moved_bytes <= 0.4 * outcomes["locality"].moved_bytes
+    assert outcomes[OURS].total_bytes <= 0.8 * outcomes["locality"].total_bytes
+    assert outcomes[OURS].makespan <= 1.02 * outcomes["locality"].makespan
+
+
+def test_threads_are_kept_busy_with_short_tasks_beside_long_ones() -> None:
+    outcomes = compare([shuffle(40)], [OURS, "locality"])
+    assert outcomes[OURS].makespan <= 1.04 * outcomes["locality"].makespan
+
+
+def test_heft_knows_what_has_ended_and_the_clairvoyant_everything() -> None:
+    case = skewed(40)
+    heft, clairvoyant = POLICIES["HEFT"](), POLICIES[CLAIRVOYANT]()
+    assert isinstance(heft, Heft)
+    assert isinstance(clairvoyant, Heft)
+    for policy in (heft, clairvoyant):
+        policy.start(case, ["w0", "w1"], 1)
+    first, second = ("work", 0), ("work", 1)
+    assert clairvoyant.expected(second) == (case.nodes[second].seconds, case.nodes[second].nbytes)
+    assert heft.expected(second) == heft.expected("data") == (0.005, 0.0)
+    heft.choose("data")
+    heft.ended("w0", "data", 8, 3.0)
+    assert heft.expected("data") == (3.0, 8.0)
+    assert heft.expected(second) == (0.005, 0.0)
+    for seconds in (1.0, 2.0):
+        heft.holders["data"] = ["w0"]
+        name = heft.choose(first)
+        heft.ended(name, first, 10, seconds)
+    assert heft.expected(second) == (1.5, 10.0)
+
+
+def test_the_best_is_found_with_and_without_foresight() -> None:
+    outcomes = {OURS: Outcome(2.0, 0, 4, 0), "HEFT": Outcome(1.0, 0, 8, 0), CLAIRVOYANT: Outcome(0.5, 0, 2, 0)}
+    assert [against_best(outcomes, field) for field in ("makespan", "total_bytes")] == [4.0, 2.0]
+    assert [against_best(outcomes, field, CLAIRVOYANT) for field in ("makespan", "total_bytes")] == [2.0, 1.0]
