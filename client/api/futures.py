@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 T = TypeVar("T")
-#: A client that holds more futures has the garbage collector spare the next ones: going through all of them takes 0.2 us for
+#: A client that holds more futures has the garbage collector spare the next ones: going through all of them takes 0.1 us for
 #: each, as often as their number has grown by a quarter, and stops the program meanwhile.
 _SPARED_FROM: Final = 20_000
 
