@@ -8,6 +8,7 @@ in docs/performance.md.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from statistics import median
 from typing import Any
 
 import psutil
+
+from myscheduler.scheduler.core import FREE_AFTER_S
 
 from .crowd import LONG_S, Crowd, Graph
 from .curves import Panel, draw
@@ -80,7 +83,7 @@ def run(crowd: Crowd, graph: Graph, wanted: list[str] | None) -> float:
     crowd.submit(graph, wanted)
     crowd.settle()
     crowd.release(wanted)
-    crowd.settle()
+    crowd.rest(2 * FREE_AFTER_S)  # until all workers have been told
     core = crowd.machine.core
     if core.tasks or any(ws.assigned or ws.stored for ws in core.workers.values()):
         raise AssertionError("something is left")
@@ -88,9 +91,10 @@ def run(crowd: Crowd, graph: Graph, wanted: list[str] | None) -> float:
 
 
 def warmed_up(workers: int, seconds: float = LONG_S) -> Crowd:
-    """Workers each of which has been sent a function before."""
+    """Workers each of which has been sent a function before. What they are made of has been looked through for garbage."""
     crowd = Crowd(workers, seconds)
     run(crowd, flat(workers + 100), None)
+    gc.collect()
     return crowd
 
 
@@ -121,7 +125,7 @@ def shuffles(workers: int, scale: float) -> float:
 def chains(workers: int, scale: float) -> float:
     """One task at a time, all other workers idle."""
     crowd = warmed_up(workers)
-    count = max(int(TASKS / 50 * scale), 2)
+    count = max(int(TASKS / 10 * scale), 2)
     return run(crowd, chain(count), [f"link-{count - 1}"])
 
 
