@@ -83,8 +83,7 @@ class Core(Tables):
         self.recall_at = 0.0  # before that there is nothing to be recalled from them
         self.unresponsive: dict[WorkerState, None] = {}  # workers that have not been heard of for a while
         self.awaited: dict[TaskState, Lost] = {}  # scattered data that went with a worker which may come back
-        #: of workers that were lost without a verdict: which attempts were theirs, see rejoin
-        self.gone: dict[str, bytes] = {}
+        self.gone: dict[str, bytes] = {}  # of workers that were lost without a verdict: their attempts, see rejoin
         self.paused: dict[WorkerState, None] = {}  # workers that are short of memory
         self.all_paused = False  # whether all are, which has been said
         self.retries = RetryQueue()  # tasks that wait for their next try
@@ -106,8 +105,10 @@ class Core(Tables):
         outbox = self.outboxes.get(peer)
         if outbox is None:
             self.outboxes[peer] = {op: [row]}
+        elif op in outbox:
+            outbox[op].append(row)
         else:
-            outbox.setdefault(op, []).append(row)
+            outbox[op] = [row]
 
     def message(self, peer: Peer, message: Message) -> None:
         """Add a message that goes to ``peer`` after this batch, after all rows."""
@@ -425,8 +426,7 @@ class Core(Tables):
 
     def free_overdue(self) -> None:
         """See to it that workers to which nothing else was said hear what they may drop."""
-        in_order = self.freeing.items()
-        for ws, _ in list(takewhile(lambda item: item[1] <= self.now, in_order)):
+        for ws, _ in list(takewhile(lambda item: item[1] <= self.now, self.freeing.items())):
             del self.freeing[ws]
             if ws.unneeded:
                 self.outboxes.setdefault(ws, {})
