@@ -271,7 +271,6 @@ async def serve(options: Options) -> None:
             if place is not None:
                 place.start(local, credentials)
             spare_records()
-            server.in_own_process = True
             click.echo(greeting(address, place, options.scheduler_file or str(published), options, credentials))
             await _until_closed(stopping, server, local, credentials, options.idle_timeout)
         finally:

@@ -54,7 +54,6 @@ async def _run(config: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: loop.create_task(server.close("the scheduler was told to stop")))
     spare_records()
-    server.in_own_process = True
     await server.finished()
 
 

@@ -24,7 +24,7 @@ from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, S
 from ..journal import PICTURE_TASKS_MAX, ROOM_BYTES
 from ..machine import SchedulerMachine
 from ..unsendable import describe, halves
-from .collecting import Surplus, give_back, renew
+from .collecting import Surplus, give_back
 
 if TYPE_CHECKING:
     from ...protocol.codec import Frame
@@ -102,7 +102,6 @@ class SchedulerServer:
         self.journal = journal
         self.incarnation = IdSource(seed).incarnation()
         self.listeners: list[Listener] = []
-        self.in_own_process = False  # nothing else is there, so no other thread changes what we hold
         self._sock = sock
         scheme = "tls" if tls else "tcp"
         self._tcp = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" if tcp else None
@@ -280,8 +279,6 @@ class SchedulerServer:
             tasks = len(self.machine.core.tasks)
             pressed = self.machine.journal.press() and tasks <= PICTURE_TASKS_MAX  # to go through more takes long
             if self._surplus.note(tasks) or pressed:
-                if self.in_own_process:
-                    renew(self)
                 give_back(self.machine.core)
         if not self._turn_due:
             self._turn()

@@ -5,16 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from myscheduler.protocol import messages as m
-from myscheduler.scheduler.check import check
-from myscheduler.scheduler.server import collecting as module
-from myscheduler.scheduler.server.collecting import Surplus, give_back, renew, spare_records
-from myscheduler.scheduler.state import Status
+from myscheduler.scheduler.server.collecting import Surplus, give_back, spare_records
 from tests.support.scheduler import Cluster
 
 
@@ -67,53 +61,3 @@ def test_tables_that_were_large_shrink_and_keep_what_is_left_in_order() -> None:
     give_back(cluster.core)
     assert [list(table) for table in tables] == before
     assert all(sys.getsizeof(table) < size / 10 for table, size in zip(tables, large, strict=True))
-
-
-class Holder:
-    """As objects of ours: numbers, empty things that are its own, and some that it shares."""
-
-    __slots__ = ("count", "few", "messages", "other", "ratio", "rows", "shared", "unset")
-
-    def __init__(self, shared: list[Any]) -> None:
-        self.count = 10**6 + len(shared)
-        self.few = 3
-        self.ratio = 0.5 * self.count
-        self.messages: list[Any] = []
-        self.rows: dict[int, Any] = {}
-        self.shared = shared
-        self.other: Any = None
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """What nobody may change."""
-
-    number: int
-
-
-def test_small_things_are_made_anew_but_for_those_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_OURS", __name__)
-    shared: list[Any] = []
-    holder = Holder(shared)
-    holder.other = {"frozen": [Frozen(10**6 + len(shared))]}
-    [frozen] = holder.other["frozen"]
-    before = [id(value) for value in (holder.count, holder.ratio, holder.messages, holder.rows, frozen.number)]
-    keep = (holder.count, holder.ratio, frozen.number)  # so that no other number gets the same place
-    assert renew(holder) == 6
-    after = [id(value) for value in (holder.count, holder.ratio, holder.messages, holder.rows, frozen.number)]
-    assert [one == other for one, other in zip(before, after, strict=True)][:2] == [False, False]
-    assert before[4] != after[4]
-    assert (holder.count, holder.ratio, frozen.number) == keep
-    assert (holder.few, holder.messages, holder.rows) == (3, [], {})
-    assert holder.shared is shared
-
-
-def test_a_scheduler_works_as_before_when_its_small_things_are_new() -> None:
-    cluster = Cluster(workers=2)
-    cluster.submit({"x": (), "y": ("x",)})
-    assert renew(cluster.machine) > 100
-    check(cluster.core)
-    cluster.run_all()
-    assert cluster.core.tasks["y"].status is Status.MEMORY
-    assert renew(cluster.machine) > 100
-    check(cluster.core)
