@@ -42,6 +42,7 @@ from ..deploy.sockets import (
 )
 from ..scheduler.server.collecting import spare_records
 from ..scheduler.server.scheduler import SchedulerServer
+from ..transport.attentive import AttentiveSelector, run
 from .common import (
     EXIT_CODES_HELP,
     choose_host,
@@ -208,7 +209,7 @@ def main(
             certificate_lifetime=lifetime,
         )
         with _pid_file(pid_file):
-            asyncio.run(serve(options))
+            run(lambda selector: serve(options, selector))
 
 
 main.add_command(journal)
@@ -243,8 +244,8 @@ def _check_dashboard(host: str, allowed: bool) -> None:
     warn_of_plaintext(host, "the dashboard")
 
 
-async def serve(options: Options) -> None:
-    """Run the scheduler until it is told to stop."""
+async def serve(options: Options, selector: AttentiveSelector) -> None:
+    """Run the scheduler until it is told to stop. ``selector``: the loop's."""
     stopping = stop_signal()  # before there is anything that a signal must not leave behind
     with ExitStack() as cleanup:
         sock = cleanup.enter_context(_listen(options.host, options.port))
@@ -258,7 +259,9 @@ async def serve(options: Options) -> None:
         place = None if options.dashboard is None else DashboardPlace(*options.dashboard)
         link = None if place is None else place.link
         room = parse_bytes(config.get("journal"))
-        server = SchedulerServer(credentials, sock=sock, dashboard=link, journal=room, tls=options.tls)
+        server = SchedulerServer(
+            credentials, sock=sock, dashboard=link, journal=room, tls=options.tls, attentive=selector
+        )
         preloads = Preloads(options.preload)
         await server.start()
         try:

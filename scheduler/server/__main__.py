@@ -17,6 +17,7 @@ from typing import Any
 
 from ...base.credentials import Credentials
 from ...base.lifeline import bind_life_to
+from ...transport.attentive import AttentiveSelector, run
 from .collecting import spare_records
 from .scheduler import SchedulerServer
 
@@ -28,7 +29,7 @@ def main() -> None:
         config = json.load(file)
     logging.basicConfig(level=str(config.get("log_level", "warning")).upper(), format="%(name)s: %(message)s")
     refuse_unpickling()
-    asyncio.run(_run(config))
+    run(lambda selector: _run(config, selector))
 
 
 def refuse_unpickling() -> None:
@@ -41,12 +42,12 @@ def refuse_unpickling() -> None:
     sys.addaudithook(audit)
 
 
-async def _run(config: dict[str, Any]) -> None:
+async def _run(config: dict[str, Any], selector: AttentiveSelector) -> None:
     loop = asyncio.get_running_loop()
     sock = socket.socket(fileno=config["listen_fd"])
     sock.setblocking(False)
     options = config.get("options", {})
-    server = SchedulerServer(Credentials.from_dict(config["credentials"]), sock=sock, **options)
+    server = SchedulerServer(Credentials.from_dict(config["credentials"]), sock=sock, attentive=selector, **options)
     await server.start()
     lifeline = config.get("lifeline_fd")
     if lifeline is not None and not bind_life_to(lifeline):

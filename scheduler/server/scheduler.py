@@ -14,15 +14,18 @@ from ...base.credentials import Credentials
 from ...base.errors import ClosedError, UsageError
 from ...base.ids import Epoch, IdSource
 from ...base.limits import KIB
+from ...base.system import cpu_count
 from ...base.units import parse_seconds
 from ...base.version import VERSION
 from ...protocol.messages import GOODBYE, HELLO, REFUSED, Message, Role
 from ...protocol.stream import UNCOUNTED
 from ...transport import Link, Listener, listen
+from ...transport.attentive import AttentiveSelector
 from ...transport.stuck import StuckLinks
 from ..events import Disconnect, Event, Heard, PeerJoined, PeerLeft, Received, Send, Shutdown, Strays, Warn
 from ..journal import PICTURE_TASKS_MAX, ROOM_BYTES
 from ..machine import SchedulerMachine
+from ..state import ASSIGNED, QUEUED
 from ..unsendable import describe, halves
 from .collecting import Surplus, give_back
 
@@ -34,6 +37,8 @@ logger = logging.getLogger("myscheduler.scheduler")
 _FLUSH_BYTES: Final = 32 * KIB
 #: If the loop comes to the next frame later than this after a turn, it has slept, so nothing else was ready.
 _SLEPT_S: Final = 50e-6
+#: When the only task there is has begun or ended, the scheduler waits awake for so long: for its result, or for the next one.
+_ATTENTION_S: Final = 600e-6
 #: Seconds between two looks at who was heard of, at least.
 _LOOK_S: Final = 0.1
 
@@ -65,6 +70,8 @@ class SchedulerServer:
         Of the cluster.
     client_grace : float, optional
         Seconds that a client which has lost its connection is expected back; as configured (``client-grace``) by default.
+    attentive : AttentiveSelector, optional
+        Of the loop, if that may wait awake.
     seed : int, optional
         Makes the identities repeatable, for tests.
 
@@ -93,6 +100,7 @@ class SchedulerServer:
         journal: int = ROOM_BYTES,
         name: str = "",
         client_grace: float | None = None,
+        attentive: AttentiveSelector | None = None,
         seed: int | None = None,
     ) -> None:
         self.client_grace = (parse_seconds(config.get("client-grace")) or 0.0) if client_grace is None else client_grace
@@ -111,6 +119,8 @@ class SchedulerServer:
         self._turn_due = False
         self._turned = 0.0  # when the last turn ended
         self._alone = False  # whether it had one event only
+        self._attentive = attentive if cpu_count() > 1 else None  # where there is one processor, others need it
+        self._flow = (0, 0)  # how many runs there have been, and are, as of the last turn with one event only
         self._timer: asyncio.TimerHandle | None = None
         self._strays = 0  # dropped frames of links that are gone
         self._strays_told = 0
@@ -231,6 +241,19 @@ class SchedulerServer:
         self._set_timer()
         self.machine.journal.write()  # now that nobody waits for it
         self._turned = self._loop.time()
+        if self._alone and self._attentive is not None:
+            self._attend(self._attentive)
+
+    def _attend(self, selector: AttentiveSelector) -> None:
+        """Where somebody waits for each task before the next is submitted, be awake when either comes.
+
+        While there is more to do, or nothing happens but heartbeats, the processor is left to others.
+        """
+        core = self.machine.core
+        under_way = core.totals[ASSIGNED]
+        before, self._flow = self._flow, (core.last_attempt, under_way)
+        if self._flow != before and under_way <= 1 and not core.totals[QUEUED]:
+            selector.until = self._turned + _ATTENTION_S
 
     def _send(self, link: Link, messages: list[Message]) -> None:
         for index, message in enumerate(messages):

@@ -27,11 +27,13 @@ from myscheduler import (
 from myscheduler.base.credentials import Credentials
 from myscheduler.deploy.control import ControlLink
 from myscheduler.protocol import messages as m
-from myscheduler.scheduler.events import Received
+from myscheduler.scheduler.events import PeerJoined, Received
 from myscheduler.scheduler.queries import METHODS
-from myscheduler.scheduler.server.scheduler import SchedulerServer
+from myscheduler.scheduler.server.scheduler import SchedulerServer, versions
 from myscheduler.transport import Link
+from myscheduler.transport.attentive import AttentiveSelector
 from tests.client.support import eventually
+from tests.support.scheduler import FUNCTION, PLAIN
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +199,32 @@ async def test_a_frame_that_comes_alone_has_its_turn_at_once(lone: tuple[Schedul
     assert not server._inbox
     assert server._alone
     assert link.pending, "the answer is on its way"
+
+
+async def test_it_waits_awake_where_one_task_follows_the_other(lone: tuple[SchedulerServer, Link]) -> None:
+    server, link = lone
+    server._attentive = selector = AttentiveSelector()
+    hello = {"versions": versions(), "name": "w", "address": "tcp://w", "host": "h", "pid": 1, "nthreads": 1}
+    joined = PeerJoined("w", m.Role.WORKER, {**hello, "memory_limit": 0, "resources": {}})
+    server.machine.handle(asyncio.get_running_loop().time(), [joined])
+
+    def say(peer: str, message: Any) -> bool:
+        """Whether it is attentive after this."""
+        selector.until = 0.0
+        link.last_read = server._turned + 1.0
+        server.receive(link, Received(peer, (message,)))
+        return selector.until > 0
+
+    def submit(request: int, *keys: str) -> Any:
+        rows = tuple((key, FUNCTION, b"", (), 0, 0) for key in keys)
+        return (m.SUBMIT, request, ((FUNCTION, b"code"),), (PLAIN,), rows, None, False)
+
+    assert say(link.peer, submit(1, "x"))
+    assert not say("w", (m.HEARTBEAT, {})), "nothing has begun or ended"
+    attempt = server.machine.core.tasks["x"].attempt
+    assert say("w", (m.RESULTS, (("x", attempt, 8, "int", b"1", 0, 0.0, 0.001),)))
+    assert not say(link.peer, submit(2, "y", "z", "u")), "there is more to do"
+    selector.close()
 
 
 async def test_frames_that_come_together_share_a_turn(lone: tuple[SchedulerServer, Link]) -> None:
